@@ -1,0 +1,1 @@
+//! Make and check identity tokens, given the time.

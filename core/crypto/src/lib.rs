@@ -1,0 +1,1 @@
+//! The one door to cryptography: MAC, key agreement, signatures, randomness.

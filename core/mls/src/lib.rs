@@ -1,0 +1,1 @@
+//! The only crate that knows mls-rs and MLS key material.

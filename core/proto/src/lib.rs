@@ -1,0 +1,1 @@
+//! What is on the wire: names, frames, typed messages, limits and time types.

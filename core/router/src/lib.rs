@@ -1,0 +1,1 @@
+//! Which link a frame goes to: handshake, subscriptions, forwarding.

@@ -1,0 +1,1 @@
+//! What an application endpoint says: discovery, sessions, moderation, reliability.

@@ -1,0 +1,3 @@
+//! The `slim` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Secure Low-Latency Interactive Messaging: services, applications and sessions.

@@ -1,0 +1,1 @@
+//! Deterministic simulator: whole networks of real routers and endpoints in one thread.
