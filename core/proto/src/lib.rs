@@ -1,1 +1,29 @@
 //! What is on the wire: names, frames, typed messages, limits and time types.
+//!
+//! Nodes look at frames through `HeaderView` and never decode a payload; endpoints use the typed
+//! [`Message`]. Generated protobuf types do not leave this crate.
+
+pub mod aad;
+pub mod command;
+pub mod limits;
+pub mod message;
+pub mod name;
+pub mod time;
+
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unnameable_types,
+    clippy::all,
+    clippy::use_self,
+    clippy::wildcard_enum_match_arm
+)]
+mod r#gen {
+    //! prost output; `cargo xtask codegen` rewrites it.
+    include!("gen/dataplane.rs");
+}
+
+pub use command::{Command, GroupUpdate, GroupUpdateOp, JoinReply, JoinRequest, Participant, TimerSettings};
+pub use message::{Content, DecodeError, Message, MessageKind, SessionKind};
+pub use name::{FullName, Name, NameError, NameId, Prefix};
+pub use time::{Instant, Now, UnixTime};

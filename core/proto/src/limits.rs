@@ -1,0 +1,83 @@
+//! Every protocol limit in one place, with the relations between them.
+
+use std::time::Duration;
+
+/// Largest frame, in bytes, that upstream accepts (wire-routing A14); larger ones are refused at the sender.
+pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Room that a publish leaves for header, token, signatures and MLS framing below [`FRAME_BYTES_MAX`].
+pub const FRAME_OVERHEAD_MAX: usize = 64 * 1024;
+/// Largest application payload, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES_MAX - FRAME_OVERHEAD_MAX;
+/// Largest name component, in bytes (threat model, hard limits).
+pub const NAME_COMPONENT_BYTES_MAX: usize = 128;
+/// Most metadata entries of one message.
+pub const METADATA_ENTRIES_MAX: usize = 64;
+/// Most metadata bytes (keys and values together) of one message.
+pub const METADATA_BYTES_MAX: usize = 32 * 1024;
+/// Hop budget that an originator writes (wire-routing A2.2).
+pub const TTL_DEFAULT: u32 = 8;
+/// Time limit of the link negotiation, both roles (wire-routing A4.3).
+pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Egress budget of a link, in frames (architecture, "Overload").
+pub const EGRESS_FRAMES_MAX: usize = 1024;
+/// Egress budget of a link, in bytes.
+pub const EGRESS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A link whose egress queue stays full this long is closed.
+pub const EGRESS_FULL_MAX: Duration = Duration::from_secs(10);
+/// Subscriptions of one link.
+pub const SUBSCRIPTIONS_PER_LINK_MAX: usize = 10_000;
+/// Subscriptions of one node.
+pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
+/// Wait for a subscription acknowledgement before it is repeated (wire-routing A7.4).
+pub const SUBSCRIPTION_ACK_INTERVAL: Duration = Duration::from_secs(5);
+/// Sends of one subscription request before the application is told of the failure.
+pub const SUBSCRIPTION_SENDS_MAX: u32 = 4;
+
+/// Messages kept for retransmission per session; also the largest gap a receiver asks for (wire-session §4.1).
+pub const SEND_WINDOW_MAX: usize = 512;
+/// Messages held out of order per sender.
+pub const REORDER_MAX: usize = 512;
+/// Received messages that wait for the application, per session.
+pub const INBOX_MESSAGES_MAX: usize = 1024;
+/// Bytes of received messages that wait for the application, per session.
+pub const INBOX_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Data sealed in an epoch that this member has not reached, messages per group.
+pub const FUTURE_EPOCH_MESSAGES_MAX: usize = 256;
+/// The same in bytes.
+pub const FUTURE_EPOCH_BYTES_MAX: usize = 1024 * 1024;
+/// Commits that arrived early, per group.
+pub const PARKED_COMMITS_MAX: usize = 64;
+/// Control messages remembered per sender for replay detection (wire-session §2.4 keeps 1000).
+pub const REPLAY_IDS_PER_SENDER_MAX: usize = 1000;
+/// Senders remembered per session for replay detection.
+pub const REPLAY_SENDERS_MAX: usize = 1024;
+/// Members of one group.
+pub const MEMBERS_MAX: usize = 1000;
+/// Sessions of one application.
+pub const SESSIONS_MAX: usize = 10_000;
+/// Invitations that were accepted but not completed by a welcome, per application.
+pub const HALF_JOINED_MAX: usize = 64;
+/// A half-joined session ends after this (wire-session R10).
+pub const HALF_JOINED_TIMEOUT: Duration = Duration::from_secs(60);
+/// Membership changes waiting at a moderator.
+pub const PENDING_CHANGES_MAX: usize = 1024;
+/// Period of heartbeats and of the liveness check (wire-session §4.10).
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+/// Consecutive silent heartbeat periods after which a member counts as offline.
+pub const HEARTBEAT_MISSES_MAX: u32 = 3;
+/// Control retransmission period when the session has none of its own (wire-session §4.1).
+pub const CONTROL_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+/// Control retransmissions when the session has none of its own.
+pub const CONTROL_RETRIES_DEFAULT: u32 = 10;
+/// Longest drain of a closing session (wire-session §4.13).
+pub const DRAIN_MAX: Duration = Duration::from_secs(60);
+/// Life of a shared-secret token in seconds (wire-session §1.3).
+pub const TOKEN_LIFE_SECS: u64 = 3600;
+/// A leaf credential is refreshed at this age in seconds (wire-session §9.3 item 1).
+pub const CREDENTIAL_REFRESH_SECS: u64 = 50 * 60;
+/// Clock skew accepted for tokens of the future, in seconds.
+pub const TOKEN_SKEW_SECS: u64 = 5;
+
+const _: () = assert!(PAYLOAD_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(CREDENTIAL_REFRESH_SECS < TOKEN_LIFE_SECS);
+const _: () = assert!(REORDER_MAX <= SEND_WINDOW_MAX);
