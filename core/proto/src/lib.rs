@@ -8,6 +8,8 @@ pub mod command;
 pub mod limits;
 pub mod message;
 pub mod name;
+#[cfg(test)]
+mod recordings;
 pub mod time;
 
 #[allow(
