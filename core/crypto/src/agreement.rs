@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn agreement_matches_rfc_7748_section_6_1() {
         let alice = EphemeralKey::from_private(&key(
-            "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ac177fba51db92c2a",
+            "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
         ));
         let bob = EphemeralKey::from_private(&key(
             "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
