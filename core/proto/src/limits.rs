@@ -75,6 +75,8 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(60);
 pub const TOKEN_LIFE_SECS: u64 = 3600;
 /// A leaf credential is refreshed at this age in seconds (wire-session §9.3 item 1).
 pub const CREDENTIAL_REFRESH_SECS: u64 = 50 * 60;
+/// Longest identity token that is looked at, in bytes: a shared-secret token of the longest name has some 600.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// Clock skew accepted for tokens of the future, in seconds.
 pub const TOKEN_SKEW_SECS: u64 = 5;
 

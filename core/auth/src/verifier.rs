@@ -1,0 +1,193 @@
+//! Who somebody else is: from a token to verified claims.
+
+use std::fmt;
+use std::sync::Arc;
+
+use slim_crypto::HmacKey;
+use slim_proto::limits::{TOKEN_LIFE_SECS, TOKEN_SKEW_SECS};
+use slim_proto::{NameId, UnixTime};
+
+use crate::error::IdentityError;
+use crate::token;
+
+/// Checks tokens. Cheap to clone; holds no state besides its key, so it may be asked anything in any order.
+#[derive(Clone)]
+pub struct Verifier(Arc<HmacKey>);
+
+/// The claims of a token that verified.
+///
+/// Whoever holds the shared secret can claim any subject (wire-session §1.3): the subject is trusted as far as
+/// the holders of the secret trust each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Who the holder is.
+    pub subject: String,
+    /// The holder's signature key: 32 bytes Ed25519, or 33 or 65 bytes P-256.
+    pub public_key: Vec<u8>,
+    /// When the token was made.
+    pub issued_at: UnixTime,
+    /// The last second in which the token is accepted.
+    pub expires_at: UnixTime,
+}
+
+impl Verifier {
+    /// A verifier for tokens made with this shared secret.
+    pub fn shared_secret(secret: &str) -> Self {
+        Self(Arc::new(HmacKey::new(secret.as_bytes())))
+    }
+
+    /// Checks a token at a time: format, authentication code in constant time, age, and public key.
+    pub fn verify(&self, token: &str, now: UnixTime) -> Result<Verified, IdentityError> {
+        let verified = self.verify_at_any_time(token)?;
+        let issued_at = verified.issued_at;
+        if issued_at.0 > now.0.saturating_add(TOKEN_SKEW_SECS) {
+            return Err(IdentityError::NotYetValid { issued_at, now });
+        }
+        if now.saturating_since(issued_at) > TOKEN_LIFE_SECS {
+            return Err(IdentityError::Expired { issued_at, now });
+        }
+        Ok(verified)
+    }
+
+    /// Checks everything but the age.
+    ///
+    /// Only for credentials that were judged in time by somebody else: the leaves that a joiner finds in an MLS
+    /// tree (architecture, "A joiner meets expired leaves"). Compare `issued_at` with the present to flag them.
+    pub fn verify_at_any_time(&self, token: &str) -> Result<Verified, IdentityError> {
+        let authentic = token::parse(&self.0, token)?;
+        Ok(Verified {
+            public_key: authentic.public_key()?,
+            subject: authentic.subject.to_owned(),
+            issued_at: authentic.issued_at,
+            expires_at: UnixTime(authentic.issued_at.0.saturating_add(TOKEN_LIFE_SECS)),
+        })
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifier([redacted])")
+    }
+}
+
+impl Verified {
+    /// The name id of the subject's application (wire-session §1.2).
+    pub fn name_id(&self) -> NameId {
+        NameId::of_subject(&self.subject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::TokenPart;
+
+    /// The token of wire-session §10 and its secret.
+    const SECRET: &str = "secret-0123456789-0123456789-abcdef";
+    const TOKEN: &str = "org/ns/cli_tu9uY08V:1795356032:hALn9m-Ir96tglL5:eyJwdWJrZXkiOiJCTG1DTlN5UVZXb2dNanRNUFdsV1JYckRZTEU3OU9qV3JwS3EwaFZNMExnS3VMQkh5dnVML0VpTGFrcmIwQytwTVA1VHR1ZGVDMnZFTHMzbUU1L2xPQzQ9In0:TxO6EFMODQMjP2qnnFHyxiDToiHfATEDUu6WI7W_Qvg";
+    const ISSUED: UnixTime = UnixTime(1_795_356_032);
+
+    fn at(seconds: i64) -> UnixTime {
+        UnixTime(ISSUED.0.checked_add_signed(seconds).unwrap())
+    }
+
+    #[test]
+    fn the_token_of_the_wire_document_verifies_with_its_clock() {
+        let verified = Verifier::shared_secret(SECRET).verify(TOKEN, ISSUED).unwrap();
+        assert_eq!(verified.subject, "org/ns/cli_tu9uY08V");
+        assert_eq!(verified.public_key.len(), 65);
+        assert_eq!(verified.issued_at, ISSUED);
+        assert_eq!(verified.expires_at, at(3600));
+        assert_eq!(verified.name_id(), NameId::of_subject("org/ns/cli_tu9uY08V"));
+    }
+
+    #[test]
+    fn a_token_lives_from_five_seconds_before_its_time_to_an_hour_after() {
+        let verifier = Verifier::shared_secret(SECRET);
+        assert!(verifier.verify(TOKEN, at(-5)).is_ok());
+        assert!(verifier.verify(TOKEN, at(3600)).is_ok());
+        assert_eq!(
+            verifier.verify(TOKEN, at(-6)),
+            Err(IdentityError::NotYetValid {
+                issued_at: ISSUED,
+                now: at(-6)
+            })
+        );
+        assert_eq!(
+            verifier.verify(TOKEN, at(3601)),
+            Err(IdentityError::Expired {
+                issued_at: ISSUED,
+                now: at(3601)
+            })
+        );
+        assert!(verifier.verify_at_any_time(TOKEN).is_ok());
+        // The ends of time overflow nothing.
+        assert!(verifier.verify(TOKEN, UnixTime(0)).is_err());
+        assert!(verifier.verify(TOKEN, UnixTime(u64::MAX)).is_err());
+    }
+
+    #[test]
+    fn another_secret_or_any_changed_character_is_refused() {
+        assert_eq!(
+            Verifier::shared_secret("another-secret-0123456789-abcdefgh").verify(TOKEN, ISSUED),
+            Err(IdentityError::WrongMac)
+        );
+        let verifier = Verifier::shared_secret(SECRET);
+        for at in 0..TOKEN.len() {
+            let mut changed = TOKEN.as_bytes().to_vec();
+            changed[at] ^= 1;
+            let changed = String::from_utf8(changed).unwrap();
+            assert!(verifier.verify(&changed, ISSUED).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn malformed_tokens_are_named_as_such() {
+        let verifier = Verifier::shared_secret("s");
+        let sealed = |signed: &str| {
+            use base64::Engine as _;
+            let tag = slim_crypto::hmac_sha256(b"s", signed.as_bytes());
+            let tag = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(tag);
+            format!("{signed}:{tag}")
+        };
+        let claims = |json: &str| {
+            use base64::Engine as _;
+            sealed(&format!(
+                "a:1:n:{}",
+                base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json)
+            ))
+        };
+        let part = |part| Err(IdentityError::Malformed(part));
+        for (token, expected) in [
+            (String::new(), part(TokenPart::Shape)),
+            ("a:1:n:c:short".into(), part(TokenPart::Mac)),
+            (format!("a:1:n:c:{}", "!".repeat(43)), part(TokenPart::Mac)),
+            (sealed("a:1:n"), part(TokenPart::Shape)),
+            (sealed("a:1:n:c:more"), part(TokenPart::Shape)),
+            (sealed(":1:n:c"), part(TokenPart::Subject)),
+            (sealed("a:1::c"), part(TokenPart::Nonce)),
+            (sealed("a:+1:n:c"), part(TokenPart::Time)),
+            (sealed("a::n:c"), part(TokenPart::Time)),
+            (sealed("a:99999999999999999999:n:c"), part(TokenPart::Time)),
+            (sealed("a:1:n:***"), part(TokenPart::Claims)),
+            (claims("{"), part(TokenPart::Claims)),
+            (sealed("a:1:n:"), Err(IdentityError::NoKey)),
+            (claims("{}"), Err(IdentityError::NoKey)),
+            (claims("[1]"), Err(IdentityError::NoKey)),
+            (claims(r#"{"pubkey":7}"#), part(TokenPart::PublicKey)),
+            (claims(r#"{"pubkey":"BA"}"#), part(TokenPart::PublicKey)),
+            (claims(r#"{"pubkey":"BAQ="}"#), Err(IdentityError::UnknownKey(2))),
+            ("a".repeat(9000), Err(IdentityError::TooLong(9000))),
+        ] {
+            assert_eq!(verifier.verify(&token, UnixTime(1)), expected, "{token}");
+        }
+        let nested = claims(&format!(
+            r#"{{"custom_claims":{{"pubkey":"{}="}}}}"#,
+            "A".repeat(43)
+        ));
+        assert_eq!(
+            verifier.verify(&nested, UnixTime(1)).unwrap().public_key,
+            vec![0; 32]
+        );
+    }
+}
