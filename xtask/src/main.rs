@@ -1,13 +1,33 @@
-//! Developer commands: `cargo xtask codegen|tidy|test|demo`.
+//! Developer commands: `cargo xtask codegen|tidy|test`.
+
+#![allow(clippy::print_stdout, reason = "these commands talk to a person")]
+
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
 mod codegen;
+mod test;
+mod tidy;
+mod workspace;
 
-fn main() -> Result<()> {
+const USAGE: &str = "\
+commands:
+  codegen           rewrite core/proto/src/gen/ from proto/
+  codegen --check   fail if the committed output is not what codegen would write
+  tidy              check the rules of ARCHITECTURE.md that the compiler does not
+  test              everything: codegen --check, tidy, Rust tests, simulator seeds, Python tests, interop";
+
+fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.first().map(String::as_str) {
-        Some("codegen") => codegen::run(),
-        other => bail!("unknown command {other:?}; commands are: codegen"),
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["codegen"] => codegen::write()?,
+        ["codegen", "--check"] => codegen::check()?,
+        ["tidy"] => tidy::run()?,
+        ["test"] => return test::run(),
+        [] | ["help" | "--help" | "-h"] => println!("{USAGE}"),
+        _ => bail!("unknown command {arguments:?}\n{USAGE}"),
     }
+    Ok(ExitCode::SUCCESS)
 }

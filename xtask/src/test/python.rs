@@ -1,0 +1,106 @@
+//! Python tests, in virtual environments under the build folder: our own package, and the published one as a peer.
+//!
+//! The published package (black box, from PyPI) has the same module name as ours, so each gets its own environment.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::tally::{self, Tally};
+use super::{binary, heading};
+use crate::workspace;
+
+/// The release that the wire documents and the recordings describe.
+const UPSTREAM: &str = "slim-bindings==3.3.8";
+
+/// Builds and installs `bindings/python` and runs its tests.
+pub(super) fn bindings() -> Result<Tally> {
+    heading("Python package");
+    let source = workspace::root().join("bindings/python");
+    if !source.join("pyproject.toml").exists() {
+        println!("absent: bindings/python/pyproject.toml");
+        return Ok(Tally::default());
+    }
+    match install_bindings(&source) {
+        Ok(python) => tally::run(&mut pytest(&python, &source.join("tests"))),
+        Err(error) => {
+            println!("{error:#}");
+            Ok(Tally::of(false))
+        }
+    }
+}
+
+/// Runs the tests of `interop/` against the published package.
+pub(super) fn interop() -> Result<Tally> {
+    heading("interoperability with the published package");
+    let source = workspace::root().join("interop");
+    if !source.exists() {
+        println!("absent: interop/");
+        return Ok(Tally::default());
+    }
+    match environment("venv-upstream", &["pytest", UPSTREAM], &source) {
+        Ok(python) => tally::run(&mut pytest(&python, &source)),
+        Err(error) => {
+            println!("{error:#}");
+            Ok(Tally::of(false))
+        }
+    }
+}
+
+/// The profile of the other tests, so that cargo finds everything built already; the build front end comes from the
+/// environment, so that pip downloads it once.
+fn install_bindings(source: &Path) -> Result<PathBuf> {
+    let python = environment("venv", &["maturin>=1.9,<2", "pytest"], &source.join("tests"))?;
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(["--no-build-isolation", "--force-reinstall", "--no-deps"])
+        .args(["--config-settings", "build-args=--profile dev"])
+        .arg(source)
+        .env("CARGO_TARGET_DIR", workspace::target()))?;
+    Ok(python)
+}
+
+/// A virtual environment with these packages and those of `requirements.txt` in `folder`, if there is one.
+fn environment(name: &str, packages: &[&str], folder: &Path) -> Result<PathBuf> {
+    let path = workspace::target().join(name);
+    let python = path.join("bin/python");
+    if !python.exists() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&path))?;
+    }
+    let mut install = Command::new(&python);
+    install
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(packages);
+    let requirements = folder.join("requirements.txt");
+    if requirements.exists() {
+        install.arg("-r").arg(requirements);
+    }
+    run(&mut install)?;
+    Ok(python)
+}
+
+/// pytest with the places of what it may start: the node and both Pythons.
+fn pytest(python: &Path, tests: &Path) -> Command {
+    let mut command = Command::new(python);
+    command
+        .args(["-m", "pytest", "-q", "--color=no"])
+        .arg(tests)
+        .current_dir(workspace::root())
+        .env("SLIM_NODE", binary("slim"))
+        .env("SLIM_PYTHON", workspace::target().join("venv/bin/python"))
+        .env(
+            "SLIM_UPSTREAM_PYTHON",
+            workspace::target().join("venv-upstream/bin/python"),
+        )
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("{command:?}"))?;
+    if !status.success() {
+        bail!("{command:?}: {status}");
+    }
+    Ok(())
+}
