@@ -1,1 +1,39 @@
 //! Typed configuration, parsed from text; no files, no defaults hidden in code paths.
+//!
+//! Text becomes a tree that knows its lines, the tree is checked key by key, and only then typed values
+//! come out. A key that this release does not know, or knows but gives no effect, is an error: a misspelt
+//! `auth:` must never leave a listener open without a word. Reading the file is the caller's business.
+
+mod client;
+mod duration;
+mod endpoint;
+mod error;
+mod keepalive;
+mod later;
+mod nearest;
+mod node;
+mod runtime;
+mod section;
+mod server;
+mod tls;
+mod tracing;
+mod tree;
+
+pub use client::{Backoff, ClientConfig, ConnectionType};
+pub use duration::parse_duration;
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{ConfigError, DurationError, Place, Problem, Warning};
+pub use keepalive::{ClientKeepalive, ServerKeepalive};
+pub use node::{NodeConfig, ServiceConfig, ServiceId};
+pub use runtime::RuntimeConfig;
+pub use server::ServerConfig;
+pub use tracing::{LogLevel, TracingConfig};
+
+/// A parsed value and what the user should be told about its text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded<T> {
+    /// The value.
+    pub config: T,
+    /// Old spellings that were understood; each is worth one line on the log.
+    pub warnings: Vec<Warning>,
+}
