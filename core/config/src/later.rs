@@ -21,21 +21,33 @@ pub(crate) fn refuse_auth(section: &Section<'_>) -> Result<(), ConfigError> {
     let Some(field) = section.field("auth") else {
         return Ok(());
     };
-    let asks_for_nothing = match field.value() {
-        Value::Text(text) => text == "none",
-        Value::Map(entries) => match entries.as_slice() {
-            [] => true,
-            [entry] => entry.key == "type" && entry.node.value == Value::Text("none".into()),
-            _ => false,
-        },
-        _ => false,
-    };
-    if asks_for_nothing {
+    if is_none(field.value()) {
         return Ok(());
     }
     Err(field.error(Problem::NotYet {
         neutral: Some("{type: none}"),
     }))
+}
+
+/// Refuses a source of certificates unless it is absent or says `{type: none}`.
+pub(crate) fn refuse_source(section: &Section<'_>, key: &str) -> Result<(), ConfigError> {
+    match section.field(key) {
+        Some(field) if !is_none(field.value()) => Err(field.error(Problem::NotYet {
+            neutral: Some("{type: none}"),
+        })),
+        _ => Ok(()),
+    }
+}
+
+/// `none`, `{}` or `{type: none}`.
+fn is_none(value: &Value) -> bool {
+    let none = |value: &Value| matches!(value, Value::Text(text) if text == "none");
+    if let Value::Map(entries) = value {
+        return entries
+            .iter()
+            .all(|entry| entry.key == "type" && none(&entry.node.value));
+    }
+    none(value)
 }
 
 /// Refuses `key: true`; `false` is today's behaviour.

@@ -158,35 +158,40 @@ impl<'a> Field<'a> {
     }
 
     pub(crate) fn bool(&self) -> Result<bool, ConfigError> {
-        match self.value {
-            Value::Bool(value) => Ok(*value),
-            _ => Err(self.type_error("true or false")),
-        }
+        let Value::Bool(value) = self.value else {
+            return Err(self.type_error("true or false"));
+        };
+        Ok(*value)
     }
 
     pub(crate) fn text(&self) -> Result<&'a str, ConfigError> {
-        match self.value {
-            Value::Text(text) => Ok(text),
-            _ => Err(self.type_error("text")),
-        }
+        let Value::Text(text) = self.value else {
+            return Err(self.type_error("text"));
+        };
+        Ok(text)
     }
 
     pub(crate) fn integer(&self, min: i64, max: i64) -> Result<i64, ConfigError> {
-        match *self.value {
-            Value::Integer(value) if (min..=max).contains(&value) => Ok(value),
-            Value::Integer(value) => Err(self.error(Problem::Range { value, min, max })),
-            _ => Err(self.type_error("a whole number")),
+        let Value::Integer(value) = *self.value else {
+            return Err(self.type_error("a whole number"));
+        };
+        if (min..=max).contains(&value) {
+            Ok(value)
+        } else {
+            Err(self.error(Problem::Range { value, min, max }))
         }
     }
 
     pub(crate) fn duration(&self) -> Result<Duration, ConfigError> {
-        match self.value {
-            Value::Text(text) => parse_duration(text),
-            // `10` is a number to YAML; the message about the unit is the helpful one.
-            Value::Integer(number) => parse_duration(&number.to_string()),
-            _ => return Err(self.type_error("a duration such as 10s")),
-        }
-        .map_err(|error| self.error(Problem::Duration(error)))
+        // `10` is a number to YAML; the message about the unit is the helpful one.
+        let parsed = if let Value::Integer(number) = self.value {
+            parse_duration(&number.to_string())
+        } else if let Value::Text(text) = self.value {
+            parse_duration(text)
+        } else {
+            return Err(self.type_error("a duration such as 10s"));
+        };
+        parsed.map_err(|error| self.error(Problem::Duration(error)))
     }
 
     pub(crate) fn choice<T: Copy>(

@@ -3,7 +3,6 @@
 use crate::error::{ConfigError, Problem};
 use crate::later;
 use crate::section::{Field, Section};
-use crate::tree::Value;
 
 const SERVER_KEYS: &[&str] = &[
     "insecure",
@@ -75,7 +74,7 @@ fn insecure(field: &Field<'_>, keys: &[&'static str]) -> Result<bool, ConfigErro
     let section = Section::open(field, keys)?;
     later::refuse(&section, LATER)?;
     for key in ["source", "ca_source", "client_ca"] {
-        refuse_source(&section, key)?;
+        later::refuse_source(&section, key)?;
     }
     for key in [
         "include_system_ca_certs_pool",
@@ -92,22 +91,4 @@ fn insecure(field: &Field<'_>, keys: &[&'static str]) -> Result<bool, ConfigErro
         }));
     }
     section.bool_or("insecure", false)
-}
-
-/// `{type: none}` is the one source that asks for nothing.
-fn refuse_source(section: &Section<'_>, key: &str) -> Result<(), ConfigError> {
-    let Some(field) = section.field(key) else {
-        return Ok(());
-    };
-    match field.value() {
-        Value::Map(entries)
-            if matches!(entries.as_slice(), [entry]
-                if entry.key == "type" && entry.node.value == Value::Text("none".into())) =>
-        {
-            Ok(())
-        }
-        _ => Err(field.error(Problem::NotYet {
-            neutral: Some("{type: none}"),
-        })),
-    }
 }

@@ -3,15 +3,19 @@
 use slim_config::{ClientConfig, NodeConfig, ServerConfig};
 
 fn refusal(text: &str) -> String {
-    NodeConfig::from_yaml_text(text).unwrap_err().to_string()
+    NodeConfig::from_yaml_text(text).expect_err("refused").to_string()
 }
 
 fn server_refusal(json: &str) -> String {
-    ServerConfig::from_json_text(json).unwrap_err().to_string()
+    ServerConfig::from_json_text(json)
+        .expect_err("refused")
+        .to_string()
 }
 
 fn client_refusal(json: &str) -> String {
-    ClientConfig::from_json_text(json).unwrap_err().to_string()
+    ClientConfig::from_json_text(json)
+        .expect_err("refused")
+        .to_string()
 }
 
 /// A file around one server entry, which starts in line 5.
