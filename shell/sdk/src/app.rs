@@ -1,0 +1,229 @@
+//! An application as the process holds it: one name, one identity, many sessions.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slim_proto::FullName;
+use slim_session::{Command, Counters, Outcome, SessionConfig, SessionId};
+use tokio::sync::Notify;
+
+use crate::error::Error;
+use crate::request::{AppKey, Request, Requests};
+use crate::service::ServiceHandle;
+use crate::session::{Session, SessionShared};
+
+/// Sessions of others that wait to be accepted. Beyond it the application leaves new ones again.
+pub(crate) const ACCEPT_MAX: usize = 1024;
+
+/// An application. Clones are the same application; it closes when the last handle, its sessions' included, is
+/// dropped, or with [`close`](Self::close).
+#[derive(Clone)]
+pub struct App {
+    handle: Arc<AppHandle>,
+}
+
+/// The one owner of an application on the user's side: its drop abandons the application.
+#[derive(Debug)]
+pub(crate) struct AppHandle {
+    shared: Arc<AppShared>,
+    pub(crate) requests: Requests,
+    /// Keeps the service running.
+    _service: Arc<ServiceHandle>,
+}
+
+impl AppHandle {
+    pub(crate) fn key(&self) -> AppKey {
+        self.shared.key
+    }
+}
+
+impl Drop for AppHandle {
+    fn drop(&mut self) {
+        let key = self.key();
+        self.requests.wake.leave(|left| {
+            left.abandoned.insert(key);
+        });
+    }
+}
+
+/// What driver and handles share of an application.
+#[derive(Debug)]
+pub(crate) struct AppShared {
+    pub(crate) key: AppKey,
+    pub(crate) name: FullName,
+    state: Mutex<AppState>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct AppState {
+    sessions: BTreeMap<SessionId, Arc<SessionShared>>,
+    /// Sessions that others opened and nobody accepted yet.
+    incoming: VecDeque<Arc<SessionShared>>,
+    closed: bool,
+}
+
+impl AppShared {
+    pub(crate) fn new(key: AppKey, name: FullName) -> Self {
+        Self { key, name, state: Mutex::default(), changed: Notify::new() }
+    }
+
+    pub(crate) fn session(&self, id: SessionId) -> Option<Arc<SessionShared>> {
+        self.lock().sessions.get(&id).cloned()
+    }
+
+    pub(crate) fn insert(&self, session: Arc<SessionShared>) {
+        self.lock().sessions.insert(session.id, session);
+    }
+
+    pub(crate) fn remove(&self, id: SessionId) -> Option<Arc<SessionShared>> {
+        self.lock().sessions.remove(&id)
+    }
+
+    /// Offers a session to `accept`; false if too many wait.
+    pub(crate) fn offer(&self, session: Arc<SessionShared>) -> bool {
+        let mut state = self.lock();
+        if state.incoming.len() >= ACCEPT_MAX {
+            // Sessions that ended unseen make room first.
+            state.incoming.retain(|waiting| waiting.inbox.ended().is_none());
+        }
+        if state.incoming.len() >= ACCEPT_MAX {
+            return false;
+        }
+        state.incoming.push_back(session);
+        drop(state);
+        self.changed.notify_waiters();
+        true
+    }
+
+    /// Nothing follows; returns the sessions that were open.
+    pub(crate) fn close(&self) -> Vec<Arc<SessionShared>> {
+        let mut state = self.lock();
+        state.closed = true;
+        let sessions = std::mem::take(&mut state.sessions).into_values().collect();
+        drop(state);
+        self.changed.notify_waiters();
+        sessions
+    }
+
+    fn try_accept(&self) -> Option<Result<Arc<SessionShared>, Error>> {
+        let mut state = self.lock();
+        match state.incoming.pop_front() {
+            Some(session) => Some(Ok(session)),
+            None => state.closed.then_some(Err(Error::Closed)),
+        }
+    }
+
+    async fn ready(&self) {
+        loop {
+            let changed = self.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            let is_ready = {
+                let state = self.lock();
+                !state.incoming.is_empty() || state.closed
+            };
+            if is_ready {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AppState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl App {
+    pub(crate) fn new(shared: Arc<AppShared>, requests: Requests, service: Arc<ServiceHandle>) -> Self {
+        Self { handle: Arc::new(AppHandle { shared, requests, _service: service }) }
+    }
+
+    /// The application's name with its id.
+    pub fn name(&self) -> FullName {
+        self.handle.shared.name.clone()
+    }
+
+    /// Opens a session as its initiator: a group at once, one to one when the peer joined.
+    pub async fn open(&self, config: SessionConfig) -> Result<Session, Error> {
+        let (app, config) = (self.handle.key(), Box::new(config));
+        let shared = self.handle.requests.ask(|reply| Request::Open { app, config, reply }).await?;
+        Ok(self.wrap(shared))
+    }
+
+    /// The next session that somebody else opened with this application. Ends with [`Error::Closed`].
+    ///
+    /// Cancel-safe: a session leaves the queue only in the poll that returns it.
+    pub async fn accept(&self) -> Result<Session, Error> {
+        loop {
+            if let Some(result) = self.try_accept() {
+                return result;
+            }
+            self.handle.shared.ready().await;
+        }
+    }
+
+    /// The next session that somebody else opened, if one waits, or the end of the application.
+    pub fn try_accept(&self) -> Option<Result<Session, Error>> {
+        let result = self.handle.shared.try_accept()?;
+        Some(result.map(|shared| self.wrap(shared)))
+    }
+
+    /// Resolves when [`try_accept`](Self::try_accept) would return something. Takes nothing.
+    pub fn accept_ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.handle.shared);
+        async move { shared.ready().await }
+    }
+
+    /// Serves a further name, with the application's id. Resolves when the connected nodes confirmed it.
+    pub async fn subscribe(&self, name: FullName) -> Result<(), Error> {
+        self.command(Command::Subscribe { name }).await.map(drop)
+    }
+
+    /// Stops serving a further name.
+    pub async fn unsubscribe(&self, name: FullName) -> Result<(), Error> {
+        self.command(Command::Unsubscribe { name }).await.map(drop)
+    }
+
+    /// An open session by its number, accepted or not.
+    pub fn session(&self, id: SessionId) -> Option<Session> {
+        self.handle.shared.session(id).map(|shared| self.wrap(shared))
+    }
+
+    /// Every open session, ordered by number.
+    pub fn sessions(&self) -> Vec<Session> {
+        let sessions: Vec<_> = self.handle.shared.lock().sessions.values().cloned().collect();
+        sessions.into_iter().map(|shared| self.wrap(shared)).collect()
+    }
+
+    /// What was refused, dropped and repeated so far.
+    pub async fn counters(&self) -> Result<Counters, Error> {
+        let app = self.handle.key();
+        self.handle.requests.ask(|reply| Request::Counters { app, reply }).await
+    }
+
+    /// Ends or leaves every session, withdraws the names and ends the application; bounded, and harmless twice.
+    pub async fn close(&self) -> Result<(), Error> {
+        let app = self.handle.key();
+        match self.handle.requests.ask(|reply| Request::CloseApp { app, reply }).await {
+            Ok(()) | Err(Error::Closed) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn command(&self, command: Command) -> Result<Outcome, Error> {
+        self.handle.requests.command(self.handle.key(), command).await
+    }
+
+    fn wrap(&self, shared: Arc<SessionShared>) -> Session {
+        Session::new(shared, Arc::clone(&self.handle))
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("name", &self.handle.shared.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,86 @@
+//! Everything that a call of this crate can end with.
+
+use std::sync::Arc;
+
+use slim_session::{CloseReason, CommandError, OperationError, SessionId};
+
+/// The cause of a failure at the edge (socket, thread, node), shared so that an [`Error`] can be cloned.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Why a call did not succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The call asked for something that cannot be done; nothing was sent.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The operation was started and the far end did not complete it.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+    /// The node cannot be reached.
+    #[error(
+        "no connection to {endpoint} after {attempts} attempts: {cause}; check that a node listens there"
+    )]
+    Connect {
+        /// As configured.
+        endpoint: String,
+        /// Dials made.
+        attempts: u32,
+        /// What the last one said.
+        #[source]
+        cause: Cause,
+    },
+    /// There is a connection to this endpoint with other settings.
+    #[error("{endpoint} is connected with other settings; disconnect it first or use the same settings")]
+    ConnectionDiffers {
+        /// As configured.
+        endpoint: String,
+    },
+    /// `disconnect` was called while this call waited for the connection.
+    #[error("the connection to {endpoint} was closed by disconnect")]
+    Disconnected {
+        /// As configured.
+        endpoint: String,
+    },
+    /// The session is over.
+    #[error("session {session} closed: {reason}")]
+    SessionClosed {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The application or the whole service was closed.
+    #[error("this application is closed; create a new one")]
+    Closed,
+    /// The embedded node did not start.
+    #[error("cannot serve {endpoint}: {cause}")]
+    Server {
+        /// As configured.
+        endpoint: String,
+        /// What the node said.
+        #[source]
+        cause: Cause,
+    },
+    /// A server for this endpoint runs already.
+    #[error("{endpoint} is served by this service already; stop it first")]
+    ServerExists {
+        /// As configured.
+        endpoint: String,
+    },
+    /// No server of this service has this endpoint.
+    #[error("this service does not serve {endpoint}; pass the endpoint that run_server was given")]
+    ServerUnknown {
+        /// As asked for.
+        endpoint: String,
+    },
+    /// The background thread could not be started.
+    #[error("cannot start the service's background thread: {0}")]
+    Start(#[source] Cause),
+}
+
+impl Error {
+    /// Wraps an error of the edge.
+    pub(crate) fn cause(error: impl std::error::Error + Send + Sync + 'static) -> Cause {
+        Arc::new(error)
+    }
+}
