@@ -6,9 +6,10 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 
-use crate::workspace;
+use crate::{map, workspace};
 
 mod dependencies;
+mod documents;
 mod sources;
 
 /// Longer files are named in the output, as a question and not as an error.
@@ -40,7 +41,7 @@ pub(crate) fn run() -> Result<()> {
     for file in &files {
         findings.extend(sources::check(file, &packages));
     }
-    findings.extend(sources::check_invariant_numbers(&files));
+    findings.extend(documents::check(&files));
 
     for file in &files {
         let lines = file.text.lines().count();
@@ -57,6 +58,7 @@ pub(crate) fn run() -> Result<()> {
     if !findings.is_empty() {
         bail!("tidy: {} findings", findings.len());
     }
+    map::check()?;
     println!(
         "tidy: {} files and {} crates follow the rules",
         files.len(),

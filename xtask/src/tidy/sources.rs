@@ -127,36 +127,6 @@ pub(super) fn check_manifest(package: &Package, files: &[SourceFile]) -> Vec<Fin
     }]
 }
 
-/// A number cited as `Invariant N` in code exists in ARCHITECTURE.md.
-pub(super) fn check_invariant_numbers(files: &[SourceFile]) -> Vec<Finding> {
-    let architecture = files.iter().find(|file| file.path == "ARCHITECTURE.md");
-    let known: Vec<&str> = architecture
-        .iter()
-        .flat_map(|file| file.text.lines())
-        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
-        .filter(|cell| cell.parse::<u32>().is_ok())
-        .collect();
-    let mut findings = Vec::new();
-    for file in files.iter().filter(|file| is_source(&file.path)) {
-        for (number, line) in numbered(&file.text) {
-            for cited in line.split("Invariant ").skip(1) {
-                let digits: &str = cited
-                    .split(|c: char| !c.is_ascii_digit())
-                    .next()
-                    .unwrap_or_default();
-                if !digits.is_empty() && !known.contains(&digits) {
-                    findings.push(at(
-                        file,
-                        number,
-                        format!("ARCHITECTURE.md has no invariant {digits}"),
-                    ));
-                }
-            }
-        }
-    }
-    findings
-}
-
 /// Output of `cargo xtask codegen`: checked by `codegen --check` and by nothing else.
 pub(super) fn is_generated(path: &str) -> bool {
     path.starts_with("core/proto/src/gen/")

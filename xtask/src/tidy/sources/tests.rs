@@ -91,23 +91,6 @@ fn a_ban_is_lifted_only_with_a_reason_and_only_where_listed() {
 }
 
 #[test]
-fn cited_invariants_exist() {
-    let files = [
-        file(
-            "ARCHITECTURE.md",
-            "| # | invariant |\n|---|---|\n| 1 | one |\n| 17 | seventeen |\n",
-        ),
-        file(
-            "core/a/src/a.rs",
-            concat!("//! Doc.\n// Invar", "iant 17.\n// Invar", "iant 18: gone.\n"),
-        ),
-    ];
-    let findings = check_invariant_numbers(&files);
-    assert_eq!(findings.len(), 1);
-    assert_eq!(findings[0].place, "core/a/src/a.rs:3");
-}
-
-#[test]
 fn every_crate_inherits_the_lints() {
     let with = file("core/a/Cargo.toml", "[package]\n\n[lints]\nworkspace = true\n");
     let without = file("core/a/Cargo.toml", "[package]\n");
