@@ -17,4 +17,4 @@ mod verifier;
 pub use error::{AuthenticationError, IdentityError, SignatureFailure, TokenPart};
 pub use identity::Identity;
 pub use message::{authenticate, sign_message, verify_message};
-pub use verifier::{Verified, Verifier};
+pub use verifier::{Verified, Verifier, claimed_subject};

@@ -47,6 +47,12 @@ pub(crate) fn mint(
     token
 }
 
+/// The subject that a token claims, unchecked; `None` if there is none.
+pub(crate) fn claimed_subject(token: &str) -> Option<&str> {
+    let (subject, _) = token.split_once(':')?;
+    (!subject.is_empty()).then_some(subject)
+}
+
 /// The fields of a token whose MAC is right; its time is not judged yet.
 pub(crate) struct Authentic<'a> {
     pub(crate) subject: &'a str,
@@ -59,14 +65,15 @@ pub(crate) fn parse<'a>(mac: &HmacKey, token: &'a str) -> Result<Authentic<'a>, 
     if token.len() > TOKEN_BYTES_MAX {
         return Err(IdentityError::TooLong(token.len()));
     }
-    let malformed = IdentityError::Malformed;
-    let (signed, tag) = token.rsplit_once(':').ok_or(malformed(TokenPart::Shape))?;
+    const SHAPE: IdentityError = IdentityError::Malformed(TokenPart::Shape);
+    const TIME: IdentityError = IdentityError::Malformed(TokenPart::Time);
+    let (signed, tag) = token.rsplit_once(':').ok_or(SHAPE)?;
     if tag.len() != MAC_CHARS {
-        return Err(malformed(TokenPart::Mac));
+        return Err(IdentityError::Malformed(TokenPart::Mac));
     }
     let tag = URL_SAFE_NO_PAD
         .decode(tag)
-        .map_err(|_| malformed(TokenPart::Mac))?;
+        .map_err(|_| IdentityError::Malformed(TokenPart::Mac))?;
     let mut fields = signed.split(':');
     let (Some(subject), Some(time), Some(nonce), Some(claims), None) = (
         fields.next(),
@@ -75,23 +82,23 @@ pub(crate) fn parse<'a>(mac: &HmacKey, token: &'a str) -> Result<Authentic<'a>, 
         fields.next(),
         fields.next(),
     ) else {
-        return Err(malformed(TokenPart::Shape));
+        return Err(SHAPE);
     };
     if !mac.verify(signed.as_bytes(), &tag) {
         return Err(IdentityError::WrongMac);
     }
     if subject.is_empty() {
-        return Err(malformed(TokenPart::Subject));
+        return Err(IdentityError::Malformed(TokenPart::Subject));
     }
     if nonce.is_empty() {
-        return Err(malformed(TokenPart::Nonce));
+        return Err(IdentityError::Malformed(TokenPart::Nonce));
     }
     // Rust's parser also takes a leading plus sign, which no issuer writes.
     let issued_at = Some(time)
         .filter(|time| time.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|time| time.parse().ok())
         .map(UnixTime)
-        .ok_or(malformed(TokenPart::Time))?;
+        .ok_or(TIME)?;
     Ok(Authentic {
         subject,
         issued_at,

@@ -70,6 +70,13 @@ impl fmt::Debug for Verifier {
     }
 }
 
+/// The subject that a token claims, without any check; `None` if it is no token at all.
+///
+/// Good for looking up whom a message is about before it is verified, never for a decision.
+pub fn claimed_subject(token: &str) -> Option<&str> {
+    token::claimed_subject(token)
+}
+
 impl Verified {
     /// The name id of the subject's application (wire-session §1.2).
     pub fn name_id(&self) -> NameId {
@@ -99,6 +106,13 @@ mod tests {
         assert_eq!(verified.issued_at, ISSUED);
         assert_eq!(verified.expires_at, at(3600));
         assert_eq!(verified.name_id(), NameId::of_subject("org/ns/cli_tu9uY08V"));
+    }
+
+    #[test]
+    fn the_claimed_subject_is_read_without_a_check() {
+        assert_eq!(claimed_subject(TOKEN), Some("org/ns/cli_tu9uY08V"));
+        assert_eq!(claimed_subject("nonsense"), None);
+        assert_eq!(claimed_subject(":1:n:c:m"), None);
     }
 
     #[test]
