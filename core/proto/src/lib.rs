@@ -5,12 +5,18 @@
 
 pub mod aad;
 pub mod command;
+pub mod control;
+pub mod frame;
+pub mod grpc;
+pub mod header;
 pub mod limits;
 pub mod message;
 pub mod name;
 #[cfg(test)]
 mod recordings;
+pub mod splice;
 pub mod time;
+pub mod wire;
 
 #[allow(
     missing_docs,
@@ -26,6 +32,9 @@ mod r#gen {
 }
 
 pub use command::{Command, GroupUpdate, GroupUpdateOp, JoinReply, JoinRequest, Participant, TimerSettings};
+pub use frame::{Frame, FrameError, FrameKind};
+pub use header::{HeaderView, NameView};
 pub use message::{Content, DecodeError, Message, MessageKind, SessionKind};
 pub use name::{FullName, Name, NameError, NameId, Prefix};
+pub use splice::Egress;
 pub use time::{Instant, Now, UnixTime};

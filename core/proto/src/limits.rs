@@ -6,8 +6,9 @@ use std::time::Duration;
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Room that a publish leaves for header, token, signatures and MLS framing below [`FRAME_BYTES_MAX`].
 pub const FRAME_OVERHEAD_MAX: usize = 64 * 1024;
-/// Largest application payload, in bytes.
-pub const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES_MAX - FRAME_OVERHEAD_MAX;
+/// Largest application payload, in bytes. MLS pads to steps of an eighth of the next power of two, so a payload
+/// may grow to the next multiple of 512 KiB; this one stays within [`FRAME_BYTES_MAX`] after that.
+pub const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES_MAX - 512 * 1024 - FRAME_OVERHEAD_MAX;
 /// Largest name component, in bytes (threat model, hard limits).
 pub const NAME_COMPONENT_BYTES_MAX: usize = 128;
 /// Most metadata entries of one message.
@@ -18,10 +19,18 @@ pub const METADATA_BYTES_MAX: usize = 32 * 1024;
 pub const TTL_DEFAULT: u32 = 8;
 /// Time limit of the link negotiation, both roles (wire-routing A4.3).
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest frame while a link is not negotiated: the largest request has about 1.5 KiB (ML-KEM key included), and
+/// a stranger gets no more memory than this (threat model T-O1).
+pub const NEGOTIATION_BYTES_MAX: usize = 16 * 1024;
+/// Longest link id that is accepted; upstream's are 36 bytes, or two node ids for peers.
+pub const LINK_ID_BYTES_MAX: usize = 512;
 /// Egress budget of a link, in frames (architecture, "Overload").
 pub const EGRESS_FRAMES_MAX: usize = 1024;
 /// Egress budget of a link, in bytes.
 pub const EGRESS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Link and SubscriptionAck frames that wait in the priority lane of a link: as many as data frames; a peer that
+/// leaves more acknowledgements unread repeats its requests anyway.
+pub const EGRESS_CONTROL_FRAMES_MAX: usize = 1024;
 /// A link whose egress queue stays full this long is closed.
 pub const EGRESS_FULL_MAX: Duration = Duration::from_secs(10);
 /// Subscriptions of one link.
@@ -32,9 +41,15 @@ pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
 pub const SUBSCRIPTION_ACK_INTERVAL: Duration = Duration::from_secs(5);
 /// Sends of one subscription request before the application is told of the failure.
 pub const SUBSCRIPTION_SENDS_MAX: u32 = 4;
+/// Subscription requests of local applications that wait for an uplink's acknowledgement.
+pub const SUBSCRIPTIONS_PENDING_MAX: usize = 10_000;
 
 /// Messages kept for retransmission per session; also the largest gap a receiver asks for (wire-session §4.1).
 pub const SEND_WINDOW_MAX: usize = 512;
+/// Bytes of unacknowledged messages per session.
+pub const SEND_WINDOW_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of acknowledged messages kept for retransmission per session.
+pub const SEND_HISTORY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Messages held out of order per sender.
 pub const REORDER_MAX: usize = 512;
 /// Received messages that wait for the application, per session.

@@ -1,1 +1,32 @@
 //! Which link a frame goes to: handshake, subscriptions, forwarding.
+//!
+//! [`Router`] owns the tables of one node or one application process. Everything here is a state machine: time and
+//! frames come in as values, frames to send come out of [`Router::poll_output`]. The hot path, [`forward`], is a
+//! pure function over an immutable [`Fib`], so a node runs it on the thread of the link a frame came from.
+//!
+//! Not here yet: announcements between the nodes of one deployment (peer links) or of several domains (remote
+//! links). Such links are negotiated and forwarded to, but nothing is announced on them.
+
+mod acks;
+mod announcements;
+mod counters;
+pub mod egress;
+mod fib;
+mod forward;
+pub mod handshake;
+mod header_mac;
+mod key_agreement;
+mod link;
+mod restore;
+mod router;
+mod semver;
+mod subscriptions;
+
+pub use counters::{Counters, DropReason};
+pub use egress::EgressQueue;
+pub use fib::Fib;
+pub use forward::{Ingress, forward};
+pub use handshake::{Acceptor, Dialer, HandshakeError, LocalNode, Negotiated, PeerRejection};
+pub use key_agreement::MacKey;
+pub use link::{Direction, LinkClass, LinkId, LinkInfo};
+pub use router::{CloseReason, Output, Router, RouterConfig};

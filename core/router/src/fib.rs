@@ -1,0 +1,162 @@
+//! The forwarding table: an immutable snapshot that every link's thread reads without a lock.
+//!
+//! Derived from the subscription records. 64 shards by prefix, so that a change copies a 64th of the map; names are
+//! chosen by strangers, so the hash of the map is seeded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+use slim_proto::{NameId, NameView, Prefix};
+
+use crate::link::{LinkClass, LinkId, LinkInfo};
+use crate::subscriptions::{NameText, SubscriptionKey};
+
+const SHARDS: usize = 64;
+
+type Shard = HashMap<Prefix, Arc<[PrefixRoutes]>, FixedState>;
+
+/// Which links receive which names. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Fib {
+    shards: Box<[Arc<Shard>]>,
+    hasher: FixedState,
+    uplinks: Arc<[Target]>,
+}
+
+/// A receiving link.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) id: LinkId,
+    pub(crate) link: Arc<LinkInfo>,
+}
+
+/// The receivers of all names with the same three components.
+#[derive(Clone, Debug)]
+pub(crate) struct PrefixRoutes {
+    /// The readable components, as far as subscribers sent them. Two texts with equal hashes are two entries.
+    text: Option<NameText>,
+    /// Per id, ordered; each list ordered by class.
+    by_id: Box<[(NameId, Box<[Target]>)]>,
+    /// Every link once, ordered by class.
+    any: Box<[Target]>,
+}
+
+impl Fib {
+    pub(crate) fn new(seed: u64) -> Self {
+        let hasher = FixedState::with_seed(seed);
+        Self {
+            shards: (0..SHARDS)
+                .map(|_| Arc::new(Shard::with_hasher(hasher.clone())))
+                .collect(),
+            hasher,
+            uplinks: Arc::new([]),
+        }
+    }
+
+    /// Links to routing nodes, the default route of local applications.
+    pub(crate) fn uplinks(&self) -> &[Target] {
+        &self.uplinks
+    }
+
+    pub(crate) fn set_uplinks(&mut self, uplinks: Vec<Target>) {
+        self.uplinks = uplinks.into();
+    }
+
+    /// The receivers of a name, as lists ordered by class; more than one list only when texts collide or differ
+    /// in presence.
+    pub(crate) fn routes<'f>(&'f self, name: &NameView<'_>) -> impl Iterator<Item = &'f [Target]> + Clone {
+        let id = name.name().id;
+        let text = name.text;
+        let routes = self.shards[self.shard_of(name.prefix)].get(&name.prefix);
+        routes
+            .map_or(&[][..], |routes| routes)
+            .iter()
+            .filter(move |routes| routes.matches(text))
+            .map(move |routes| routes.receivers(id))
+    }
+
+    /// Replaces what is known of one prefix; no routes means none.
+    pub(crate) fn set_prefix(&mut self, prefix: Prefix, routes: Vec<PrefixRoutes>) {
+        let index = self.shard_of(prefix);
+        let shard = Arc::make_mut(&mut self.shards[index]);
+        if routes.is_empty() {
+            shard.remove(&prefix);
+        } else {
+            shard.insert(prefix, routes.into());
+        }
+    }
+
+    fn shard_of(&self, prefix: Prefix) -> usize {
+        // Bits that the map itself uses neither for its place nor for its tag.
+        (self.hasher.hash_one(prefix) >> 40) as usize % SHARDS
+    }
+}
+
+impl PrefixRoutes {
+    /// Builds the entries of one prefix from its records.
+    pub(crate) fn build<'a>(
+        records: impl Iterator<Item = (&'a SubscriptionKey, &'a Option<NameText>)>,
+        link_of: impl Fn(LinkId) -> Option<Arc<LinkInfo>>,
+    ) -> Vec<Self> {
+        let mut texts: BTreeMap<&Option<NameText>, BTreeMap<NameId, BTreeSet<LinkId>>> = BTreeMap::new();
+        for (key, text) in records {
+            let id = key.name.id.unwrap_or(NameId::ANY);
+            texts
+                .entry(text)
+                .or_default()
+                .entry(id)
+                .or_default()
+                .insert(key.link);
+        }
+        let targets = |links: &BTreeSet<LinkId>| -> Box<[Target]> {
+            let mut targets: Vec<_> = links
+                .iter()
+                .filter_map(|id| {
+                    Some(Target {
+                        id: *id,
+                        link: link_of(*id)?,
+                    })
+                })
+                .collect();
+            targets.sort_by_key(|target| (target.link.class, target.id));
+            targets.into()
+        };
+        texts
+            .into_iter()
+            .map(|(text, ids)| Self {
+                text: text.clone(),
+                any: targets(&ids.values().flatten().copied().collect()),
+                by_id: ids.iter().map(|(id, links)| (*id, targets(links))).collect(),
+            })
+            .collect()
+    }
+
+    /// A name without text matches every text, and an entry without text matches every name: upstream routes by the
+    /// hashes alone.
+    fn matches(&self, text: Option<[&str; 3]>) -> bool {
+        let (Some(own), Some(text)) = (&self.text, text) else {
+            return true;
+        };
+        own.iter().map(AsRef::as_ref).eq(text)
+    }
+
+    fn receivers(&self, id: NameId) -> &[Target] {
+        if id == NameId::ANY {
+            return &self.any;
+        }
+        match self.by_id.binary_search_by_key(&id, |(known, _)| *known) {
+            Ok(index) => &self.by_id[index].1,
+            Err(_) => &[],
+        }
+    }
+}
+
+/// The part of a list that belongs to one class.
+pub(crate) fn of_class(targets: &[Target], class: LinkClass) -> &[Target] {
+    let start = targets.partition_point(|target| target.link.class < class);
+    let end = targets.partition_point(|target| target.link.class <= class);
+    &targets[start..end]
+}

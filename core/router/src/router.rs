@@ -1,0 +1,389 @@
+//! [`Router`]: inputs, outputs, and the one place that calls the parts.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use slab::Slab;
+use slim_crypto::Rng;
+use slim_proto::control::SubscriptionAck;
+use slim_proto::limits::{SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_LINK_MAX};
+use slim_proto::{Egress, Frame, FrameKind, HeaderView, Instant, Now, Prefix};
+use tracing::{debug, trace};
+
+use crate::acks::PendingRequests;
+use crate::announcements::Announcements;
+use crate::counters::{Counters, DropReason};
+use crate::fib::{Fib, PrefixRoutes, Target};
+use crate::forward::{Ingress, Scratch, forward, subscription_egress};
+use crate::link::{LinkClass, LinkId, LinkInfo};
+use crate::restore;
+use crate::subscriptions::SubscriptionTable;
+
+mod relay;
+
+/// Limits of one router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouterConfig {
+    /// Subscriptions of one link.
+    pub subscriptions_per_link_max: usize,
+    /// Subscriptions of all links.
+    pub subscriptions_max: usize,
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        Self {
+            subscriptions_per_link_max: SUBSCRIPTIONS_PER_LINK_MAX,
+            subscriptions_max: SUBSCRIPTIONS_MAX,
+        }
+    }
+}
+
+/// Why the router wants a link closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// A routing node left every repetition of a subscription request unanswered: the link is deaf. A new one
+    /// gets everything replayed.
+    #[error("subscription requests stay unanswered")]
+    Unresponsive,
+}
+
+/// What the router wants done, in this order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Write a frame to a link.
+    Send {
+        /// Where to.
+        link: LinkId,
+        /// The frame with its gRPC prefix; [`Egress::into_frame`] for a local application.
+        egress: Egress,
+    },
+    /// Forward by this table from now on.
+    PublishFib(Arc<Fib>),
+    /// Close a link; [`Router::handle_link_down`] follows when it is closed.
+    CloseLink {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// The routing state of a node, or of a process with applications.
+///
+/// Feed inputs (`handle_*`, `set_route`), then drain [`poll_output`](Self::poll_output) before the next wait. Several
+/// inputs may come before one drain; the forwarding table is then published once for all of them.
+/// [`poll_timeout`](Self::poll_timeout) says when [`handle_timeout`](Self::handle_timeout) is due.
+///
+/// *Local* links are applications in this process. *Uplinks* are edge links that this process dialed: local
+/// subscriptions are announced on them, and publishes of local applications that match nothing leave by them. A
+/// node that only accepts links has neither.
+#[derive(Debug)]
+pub struct Router {
+    links: Slab<LinkState>,
+    generation: u32,
+    table: SubscriptionTable,
+    announcements: Announcements,
+    pending: PendingRequests,
+    fib: Arc<Fib>,
+    /// Prefixes whose records changed since the table was derived.
+    stale: BTreeSet<Prefix>,
+    uplinks_changed: bool,
+    /// The table changed since it was given out.
+    unpublished: bool,
+    outputs: VecDeque<Output>,
+    copies: Vec<(LinkId, Egress)>,
+    scratch: Scratch,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct LinkState {
+    generation: u32,
+    ingress: Ingress,
+}
+
+impl Router {
+    /// An empty router. The seed makes its hash functions and first subscription id unpredictable to strangers.
+    pub fn new(config: RouterConfig, seed: [u8; 32]) -> Self {
+        let mut rng = Rng::from_seed(seed);
+        Self {
+            links: Slab::new(),
+            generation: 0,
+            table: SubscriptionTable::new(config.subscriptions_per_link_max, config.subscriptions_max),
+            fib: Arc::new(Fib::new(rng.next_u64())),
+            announcements: Announcements::new(rng.next_u64()),
+            pending: PendingRequests::default(),
+            stale: BTreeSet::new(),
+            uplinks_changed: false,
+            unpublished: false,
+            outputs: VecDeque::new(),
+            copies: Vec::new(),
+            scratch: Scratch::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// A link finished its handshake. Keep the `Arc` for an [`Ingress`] of your own if you forward yourself.
+    ///
+    /// A link with a known `link_id` is a link of its own: the old one may still be half alive (wire-routing A11.2).
+    pub fn handle_link_up(&mut self, _now: Now, info: impl Into<Arc<LinkInfo>>) -> LinkId {
+        let info = info.into();
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.links.vacant_entry();
+        let id = LinkId {
+            slot: u32::try_from(entry.key())
+                .expect("fewer links than 2^32: each has a socket or an application"),
+            generation: self.generation,
+        };
+        entry.insert(LinkState {
+            generation: id.generation,
+            ingress: Ingress::new(id, Arc::clone(&info)),
+        });
+        debug!(link = %id, class = ?info.class, direction = ?info.direction, "link up");
+        if info.is_uplink() {
+            self.uplinks_changed = true;
+            for replay in restore::replay(&mut self.announcements, &mut self.pending, id) {
+                self.send_request(id, &replay.frame, replay.wire_id);
+            }
+        }
+        id
+    }
+
+    /// A link is gone: its records and routes go at once (wire-routing A11.3). Unknown links are ignored.
+    pub fn handle_link_down(&mut self, _now: Now, link: LinkId) {
+        let Some(info) = self.info(link) else {
+            return;
+        };
+        let removed = self.table.remove_link(link);
+        debug!(%link, subscriptions = removed.len(), "link down");
+        self.stale.extend(removed.iter().map(|key| key.name.prefix));
+        if info.is_uplink() {
+            self.uplinks_changed = true;
+            self.announcements.uplink_down(link);
+            for completed in self.pending.uplink_down(link) {
+                self.complete(completed);
+            }
+        }
+        if info.class == LinkClass::Local {
+            for key in removed {
+                self.withdraw(&key);
+            }
+        }
+        if let Some(state) = self.links.try_remove(link.slot as usize) {
+            self.counters.add(state.ingress.counters());
+        }
+    }
+
+    /// A frame arrived. A node that forwards publishes itself passes only the other kinds.
+    pub fn handle_frame(&mut self, now: Now, link: LinkId, frame: &Frame) {
+        if self.state_mut(link).is_none() {
+            self.counters.count_drop(DropReason::UnknownLink);
+            return;
+        }
+        let result = match frame.kind() {
+            Ok(FrameKind::Publish) => {
+                self.handle_publish(link, frame);
+                return;
+            }
+            Ok(FrameKind::Subscribe | FrameKind::Unsubscribe) => self.handle_subscription(now, link, frame),
+            Ok(FrameKind::SubscriptionAck) => self.handle_ack(link, frame),
+            // Later Link messages are ignored (wire-routing A4.3).
+            Ok(FrameKind::Link) => Err(DropReason::Unexpected),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(reason) = result {
+            trace!(%link, %reason, "frame dropped");
+            if let Some(state) = self.state_mut(link) {
+                state.ingress.count_drop(reason);
+            }
+        }
+    }
+
+    /// Something that [`poll_timeout`](Self::poll_timeout) announced is due; harmless when nothing is.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.repeat_requests(now.mono);
+    }
+
+    /// The next thing to do. A changed forwarding table comes first, so an acknowledgement never overtakes the table
+    /// that makes it true (Invariant 8).
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.refresh_fib();
+        if std::mem::take(&mut self.unpublished) {
+            return Some(Output::PublishFib(Arc::clone(&self.fib)));
+        }
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), and for what.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.pending
+            .poll_timeout()
+            .map(|at| (at, "subscription acknowledgement"))
+    }
+
+    /// Counts of this router and of all frames that it handled, closed links included. A node that forwards itself
+    /// adds those of its [`Ingress`]es.
+    pub fn counters(&self) -> Counters {
+        let mut total = self.counters;
+        for (_, state) in &self.links {
+            total.add(state.ingress.counters());
+        }
+        total
+    }
+
+    /// Number of subscription records.
+    pub fn subscription_count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Number of links.
+    pub fn link_count(&self) -> usize {
+        self.links.len()
+    }
+
+    /// What was told to [`handle_link_up`](Self::handle_link_up), while the link is up.
+    pub fn info(&self, link: LinkId) -> Option<Arc<LinkInfo>> {
+        let state = self.links.get(link.slot as usize)?;
+        (state.generation == link.generation).then(|| Arc::clone(state.ingress.link()))
+    }
+
+    fn state_mut(&mut self, link: LinkId) -> Option<&mut LinkState> {
+        self.links
+            .get_mut(link.slot as usize)
+            .filter(|state| state.generation == link.generation)
+    }
+
+    fn handle_publish(&mut self, link: LinkId, frame: &Frame) {
+        self.refresh_fib();
+        let fib = Arc::clone(&self.fib);
+        let mut copies = std::mem::take(&mut self.copies);
+        if let Some(state) = self.state_mut(link)
+            && let Err(reason) = forward(&fib, &mut state.ingress, frame, &mut copies)
+        {
+            trace!(%link, %reason, "publish dropped");
+        }
+        self.outputs.extend(
+            copies
+                .drain(..)
+                .map(|(link, egress)| Output::Send { link, egress }),
+        );
+        self.copies = copies;
+    }
+
+    fn handle_subscription(&mut self, now: Now, link: LinkId, frame: &Frame) -> Result<(), DropReason> {
+        let header = HeaderView::parse(frame)?;
+        let state = self.state_mut(link).ok_or(DropReason::UnknownLink)?;
+        state.ingress.admit(&header)?;
+        let is_local = state.ingress.link().class == LinkClass::Local;
+        match (header.kind == FrameKind::Subscribe, is_local) {
+            (true, true) => self.subscribe_local(now.mono, link, frame, &header),
+            (true, false) => {
+                let outcome = self.insert(link, &header);
+                self.ack(link, header.subscription_id, outcome.clone());
+                outcome.map_err(|_| DropReason::SubscriptionLimit)
+            }
+            (false, true) => {
+                self.unsubscribe_local(now.mono, link, frame, &header);
+                Ok(())
+            }
+            (false, false) => {
+                let outcome = self
+                    .table
+                    .unsubscribe(link, &header.destination, header.subscription_id);
+                if outcome.is_ok() {
+                    self.stale.insert(header.destination.prefix);
+                }
+                self.ack(
+                    link,
+                    header.subscription_id,
+                    outcome.map(drop).map_err(|e| e.to_string()),
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn insert(&mut self, link: LinkId, header: &HeaderView<'_>) -> Result<(), String> {
+        let inserted = self
+            .table
+            .subscribe(link, &header.destination, header.subscription_id);
+        match inserted {
+            Ok(true) => {
+                self.stale.insert(header.destination.prefix);
+                Ok(())
+            }
+            Ok(false) => Ok(()),
+            Err(limit) => {
+                debug!(%link, %limit, "subscription refused");
+                Err(limit.to_string())
+            }
+        }
+    }
+
+    fn handle_ack(&mut self, link: LinkId, frame: &Frame) -> Result<(), DropReason> {
+        let ack = SubscriptionAck::decode(frame)
+            .map_err(|_| DropReason::Undecodable)?
+            .ok_or(DropReason::Unexpected)?;
+        let completed = self
+            .pending
+            .handle_ack(link, ack.subscription_id, ack.outcome)
+            .map_err(|()| DropReason::UnknownAck)?;
+        if let Some(completed) = completed {
+            self.complete(completed);
+        }
+        Ok(())
+    }
+
+    fn ack(&mut self, link: LinkId, subscription_id: u64, outcome: Result<(), String>) {
+        if subscription_id == 0 || self.info(link).is_none() {
+            return;
+        }
+        let ack = SubscriptionAck {
+            subscription_id,
+            outcome,
+        };
+        self.outputs.push_back(Output::Send {
+            link,
+            egress: ack.to_egress(),
+        });
+    }
+
+    /// Sends a local application's request to a routing node, under an id of this router.
+    fn send_request(&mut self, uplink: LinkId, frame: &Frame, wire_id: u64) {
+        let Some(info) = self.info(uplink) else {
+            return;
+        };
+        match subscription_egress(frame, &info, wire_id, &mut self.scratch) {
+            Ok(egress) => self.outputs.push_back(Output::Send { link: uplink, egress }),
+            Err(reason) => self.counters.count_drop(reason),
+        }
+    }
+
+    /// Derives the forwarding table from the records that changed.
+    fn refresh_fib(&mut self) {
+        if self.stale.is_empty() && !self.uplinks_changed {
+            return;
+        }
+        self.unpublished = true;
+        let links = &self.links;
+        let link_of = |id: LinkId| {
+            let state = links.get(id.slot as usize)?;
+            Some(Arc::clone(state.ingress.link()))
+        };
+        let fib = Arc::make_mut(&mut self.fib);
+        for prefix in std::mem::take(&mut self.stale) {
+            fib.set_prefix(prefix, PrefixRoutes::build(self.table.of_prefix(prefix), link_of));
+        }
+        if std::mem::take(&mut self.uplinks_changed) {
+            let uplinks = links.iter().filter_map(|(_, state)| {
+                let link = state.ingress.link();
+                link.is_uplink().then(|| Target {
+                    id: state.ingress.id(),
+                    link: Arc::clone(link),
+                })
+            });
+            fib.set_uplinks(uplinks.collect());
+        }
+    }
+}
