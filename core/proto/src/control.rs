@@ -227,3 +227,84 @@ fn encode(message_type: wire::message::MessageType) -> Frame {
 fn decode(frame: &Frame) -> Result<Option<wire::message::MessageType>, DecodeError> {
     Ok(wire::Message::decode(frame.bytes().clone())?.message_type)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::NameId;
+
+    #[test]
+    fn recorded_control_frames_come_back_as_they_were() {
+        let (mut links, mut acks, mut requests) = (0, 0, 0);
+        for bytes in crate::recordings::frame_bytes() {
+            let frame = Frame::new(bytes).unwrap();
+            if let Some(negotiation) = LinkNegotiation::decode(&frame).unwrap() {
+                assert_eq!(negotiation.encode(), frame);
+                assert_eq!(negotiation.connection_type, ConnectionType::Edge);
+                links += 1;
+            }
+            if let Some(ack) = SubscriptionAck::decode(&frame).unwrap() {
+                assert_eq!(ack.encode(), frame);
+                acks += 1;
+            }
+            requests += usize::from(SubscriptionRequest::decode(&frame).unwrap().is_some());
+        }
+        assert_eq!((links, acks, requests), (16, 40, 40));
+    }
+
+    #[test]
+    fn a_failed_acknowledgement_keeps_its_text_even_when_empty() {
+        for outcome in [
+            Ok(()),
+            Err("subscription not found".to_owned()),
+            Err(String::new()),
+        ] {
+            let ack = SubscriptionAck {
+                subscription_id: u64::MAX,
+                outcome,
+            };
+            assert_eq!(SubscriptionAck::decode(&ack.encode()).unwrap(), Some(ack));
+        }
+    }
+
+    #[test]
+    fn an_unknown_connection_type_reads_as_remote() {
+        let payload = wire::LinkNegotiationPayload {
+            link_id: "x".into(),
+            connection_type: 77,
+            ..Default::default()
+        };
+        let frame = encode(wire::message::MessageType::Link(wire::Link {
+            link_type: Some(wire::link::LinkType::LinkNegotiation(payload)),
+        }));
+        let negotiation = LinkNegotiation::decode(&frame).unwrap().unwrap();
+        assert_eq!(negotiation.connection_type, ConnectionType::Remote);
+    }
+
+    #[test]
+    fn a_link_message_without_negotiation_is_refused() {
+        let frame = encode(wire::message::MessageType::Link(wire::Link { link_type: None }));
+        assert_eq!(
+            LinkNegotiation::decode(&frame),
+            Err(DecodeError::Missing("link negotiation"))
+        );
+    }
+
+    #[test]
+    fn both_requests_come_back_with_names_and_ids() {
+        let name: FullName = "org/ns/app".parse().unwrap();
+        for action in [SubscriptionAction::Subscribe, SubscriptionAction::Unsubscribe] {
+            let request = SubscriptionRequest {
+                action,
+                source: name.with_id(NameId(7)),
+                destination: name.clone(),
+                identity: "token".into(),
+                subscription_id: 9,
+            };
+            assert_eq!(
+                SubscriptionRequest::decode(&request.encode()).unwrap(),
+                Some(request)
+            );
+        }
+    }
+}

@@ -297,6 +297,11 @@ fn all_frames() -> impl Iterator<Item = Recorded> {
     RECORDINGS.into_iter().flat_map(|(file, _)| frames(file))
 }
 
+/// The bytes of every recorded frame, for the tests of the other modules.
+pub(crate) fn frame_bytes() -> impl Iterator<Item = Bytes> {
+    all_frames().map(|frame| frame.bytes)
+}
+
 fn publishes(file: &str) -> Vec<(Recorded, Message)> {
     frames(file)
         .into_iter()
