@@ -33,6 +33,14 @@ pub const EGRESS_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const EGRESS_CONTROL_FRAMES_MAX: usize = 1024;
 /// A link whose egress queue stays full this long is closed.
 pub const EGRESS_FULL_MAX: Duration = Duration::from_secs(10);
+/// Connections that a node keeps open at once (threat model, hard limits).
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// The same from one remote address other than this machine's own.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
+/// Inputs that wait for the task that owns the router; whoever has more to say waits.
+pub const ROUTER_INPUTS_MAX: usize = 1024;
+/// A publish for one receiver waits this long for space in a full egress queue, when it came from an edge link.
+pub const EGRESS_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Subscriptions of one link.
 pub const SUBSCRIPTIONS_PER_LINK_MAX: usize = 10_000;
 /// Subscriptions of one node.
@@ -66,6 +74,13 @@ pub const PARKED_COMMITS_MAX: usize = 64;
 pub const REPLAY_IDS_PER_SENDER_MAX: usize = 1000;
 /// Senders remembered per session for replay detection.
 pub const REPLAY_SENDERS_MAX: usize = 1024;
+/// MLS epochs before the current one whose messages still open: what was sent just before a commit arrives
+/// just after it (wire-session §3.7); each costs secrets kept, which weakens forward secrecy.
+pub const PAST_EPOCHS_MAX: usize = 3;
+/// Unused key packages of one session; each answer to a repeated JOIN_REQUEST makes one.
+pub const KEY_PACKAGES_MAX: usize = 16;
+/// An unused key package is forgotten at this age in seconds (threat model T-K1).
+pub const KEY_PACKAGE_LIFE_SECS: u64 = 10 * 60;
 /// Members of one group.
 pub const MEMBERS_MAX: usize = 1000;
 /// Sessions of one application.
