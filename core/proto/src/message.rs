@@ -169,8 +169,11 @@ pub struct Message {
     pub content: Content,
 }
 
-/// The release text that we write into headers; strict semantic version (wire-routing C15).
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The release text that we write into headers; a strict semantic version (wire-routing C15).
+///
+/// The build part tells our own endpoints apart from upstream's. It is not authenticated, so nothing but
+/// repair strategies may depend on it.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+own.1");
 
 /// Why bytes are not a message that an endpoint accepts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -234,6 +237,11 @@ impl Message {
             metadata: BTreeMap::new(),
             content,
         }
+    }
+
+    /// True if the sender says that it is an endpoint of this implementation; see [`VERSION`].
+    pub fn is_from_own_kind(&self) -> bool {
+        self.version.ends_with("+own.1")
     }
 
     /// The command payload, if this is a command message.

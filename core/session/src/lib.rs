@@ -1,1 +1,37 @@
-//! What an application endpoint says: discovery, sessions, moderation, reliability.
+//! What an application endpoint says: discovery, sessions, moderation, control signatures, reliability.
+//!
+//! [`Endpoint`] is one application: one name, one identity, many sessions. It is a plain state machine: give
+//! it frames, commands and time, then drain `poll_transmit` and `poll_event` before the next input, and call
+//! `handle_timeout` when `poll_timeout` says so. Nothing here is async, reads a clock or opens a socket.
+//!
+//! The wire rules are those of the session document; its section numbers are cited where they apply.
+
+mod api;
+mod close;
+mod control;
+mod data;
+mod endpoint;
+mod epochs;
+mod error;
+mod exchange;
+mod invite;
+mod participant;
+mod presence;
+mod receive;
+mod rejoin;
+mod remove;
+mod replay;
+mod roster;
+mod send;
+mod seq;
+mod session;
+mod shared;
+mod timers;
+
+pub use api::{
+    CloseReason, Command, Counters, Direction, EndpointConfig, Event, Member, MembershipChange, MissReason,
+    Outcome, PublishOutcome, Received, Reliability, SessionConfig, SessionId, SessionInfo, SessionSnapshot,
+    Ticket,
+};
+pub use endpoint::Endpoint;
+pub use error::{CommandError, InviteStep, OperationError};

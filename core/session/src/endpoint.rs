@@ -1,0 +1,561 @@
+//! One application: its sessions, its names, and the dispatch of everything that arrives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use slim_auth::{Identity, Verified, Verifier};
+use slim_proto::control::{SubscriptionAck, SubscriptionAction};
+use slim_proto::frame::{Frame, FrameKind};
+use slim_proto::limits::{HALF_JOINED_MAX, SESSIONS_MAX};
+use slim_proto::name::channel_names;
+use slim_proto::{
+    Command as Payload, FullName, Instant, JoinRequest, Message, MessageKind, Now, SessionKind,
+};
+
+use crate::api::{
+    Command, Counters, EndpointConfig, Event, Outcome, Reliability, SessionConfig, SessionId,
+    SessionSnapshot, Ticket,
+};
+use crate::epochs::Epochs;
+use crate::error::{CommandError, OperationError};
+use crate::invite::Invite;
+use crate::replay::Replay;
+use crate::send::Draft;
+use crate::session::{Change, Role, Session, Start, State};
+use crate::shared::{Shared, SubscriptionOwner};
+use crate::timers::{ENDPOINT, TimerKey};
+
+/// Session numbers are below this (wire-session §0.5).
+const SESSION_ID_COUNT: u64 = (1 << 32) - 1001;
+/// Open invitations of one peer (threat T-O6).
+const HALF_JOINED_PER_PEER_MAX: usize = 10;
+/// A repeated discovery request is answered again only after this: an upstream moderator does not survive two
+/// quick answers (R3, R4), and repeats after a second at the earliest.
+const DISCOVERY_ANSWER_INTERVAL: Duration = Duration::from_millis(900);
+/// Discovery requests remembered for that.
+const DISCOVERIES_MAX: usize = 256;
+/// An ended session still answers repeated requests so long.
+const TOMBSTONE_LIFE: Duration = Duration::from_secs(60);
+/// Ended sessions remembered.
+const TOMBSTONES_MAX: usize = 256;
+
+/// One application endpoint.
+///
+/// After any input (`handle_*`, `consumed`), drain `poll_transmit` and `poll_event` before the next.
+pub struct Endpoint {
+    shared: Shared,
+    sessions: BTreeMap<u32, Session>,
+    /// Names served besides the own, without id, and the id of their subscription.
+    names: BTreeMap<FullName, u64>,
+    /// What ended sessions answered last.
+    tombstones: BTreeMap<u32, Replay>,
+    answered_discoveries: BTreeMap<(FullName, u32), Instant>,
+}
+
+impl Endpoint {
+    /// An endpoint with this identity; its name gets the id that follows from the identity's subject. It sends
+    /// nothing until its first command, which normally subscribes the own name.
+    pub fn new(config: EndpointConfig, identity: Identity, verifier: Verifier, seed: [u8; 32]) -> Self {
+        Self {
+            shared: Shared::new(config, identity, verifier, seed),
+            sessions: BTreeMap::new(),
+            names: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            answered_discoveries: BTreeMap::new(),
+        }
+    }
+
+    /// Own name with id.
+    pub fn name(&self) -> &FullName {
+        &self.shared.name
+    }
+
+    // ----- inputs -----
+
+    /// A frame from the node (or the router of the own process): session messages and subscription answers.
+    pub fn handle_frame(&mut self, now: Now, frame: Frame) {
+        match frame.kind() {
+            Ok(FrameKind::Publish) => match Message::decode(frame.into_bytes()) {
+                Ok(Some(message)) => self.on_message(now, message),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "message refused");
+                    self.shared.counters.undecodable += 1;
+                }
+            },
+            Ok(FrameKind::SubscriptionAck) => match SubscriptionAck::decode(&frame) {
+                Ok(Some(ack)) => self.on_subscription_answer(now, ack.subscription_id, ack.outcome),
+                Ok(None) | Err(_) => self.shared.counters.undecodable += 1,
+            },
+            Ok(FrameKind::Subscribe | FrameKind::Unsubscribe | FrameKind::Link) => {
+                self.shared.counters.unexpected += 1;
+            }
+            Err(_) => self.shared.counters.undecodable += 1,
+        }
+        self.sweep(now);
+    }
+
+    /// The application wants something. The ticket's result is one later [`Event::Completed`].
+    pub fn handle_command(&mut self, now: Now, command: Command) -> Result<Ticket, CommandError> {
+        let ticket = self.shared.ticket();
+        let result = self.command(now, ticket, command);
+        self.sweep(now);
+        result.map(|()| ticket)
+    }
+
+    /// Time has come; see `poll_timeout`.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some((owner, key)) = self.shared.timers.pop_due(now.mono) {
+            if owner != ENDPOINT {
+                if let Some(session) = self.sessions.get_mut(&owner) {
+                    session.handle_timeout(&mut self.shared, now, key);
+                }
+            } else if let TimerKey::Subscription(id) = key {
+                self.on_subscription_answer(now, id, Err("no answer from the node".to_owned()));
+            } else if let TimerKey::Tombstone(id) = key {
+                self.tombstones.remove(&id);
+            }
+        }
+        self.sweep(now);
+    }
+
+    /// The application took delivered messages (and their payload bytes) out of a session's inbox.
+    pub fn consumed(&mut self, session: SessionId, messages: usize, bytes: usize) {
+        if let Some(session) = self.sessions.get_mut(&session.0) {
+            session.consumed(messages, bytes);
+        }
+    }
+
+    // ----- outputs -----
+
+    /// The next frame for the node.
+    pub fn poll_transmit(&mut self) -> Option<Frame> {
+        self.shared.poll_transmit()
+    }
+
+    /// The next event for the application.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.shared.poll_event()
+    }
+
+    /// When `handle_timeout` wants to be called, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        debug_assert!(
+            self.shared.is_drained(),
+            "drain outputs before asking for the next timeout"
+        );
+        self.shared.timers.next()
+    }
+
+    /// Numbers of the live sessions.
+    pub fn session_ids(&self) -> Vec<SessionId> {
+        self.sessions.keys().copied().map(SessionId).collect()
+    }
+
+    /// A session as it is now.
+    pub fn snapshot(&self, session: SessionId) -> Option<SessionSnapshot> {
+        self.sessions.get(&session.0).map(Session::snapshot)
+    }
+
+    /// Counts of what was refused, dropped, parked and repeated.
+    pub fn counters(&self) -> Counters {
+        self.shared.counters
+    }
+
+    /// Number of deadlines that a session (or, for `None`, the endpoint itself) has set; for leak checks.
+    pub fn timer_count(&self, session: Option<SessionId>) -> usize {
+        self.shared
+            .timers
+            .count(session.map_or(ENDPOINT, |session| session.0))
+    }
+
+    // ----- commands -----
+
+    fn command(&mut self, now: Now, ticket: Ticket, command: Command) -> Result<(), CommandError> {
+        match command {
+            Command::Subscribe { name } => {
+                let own = name.same_components(&self.shared.name);
+                let full = name.with_id(self.shared.name.id());
+                let id = self
+                    .shared
+                    .subscribe(now, &full, SubscriptionOwner::Application(ticket));
+                if !own {
+                    self.names.insert(name.without_id(), id);
+                }
+                Ok(())
+            }
+            Command::Unsubscribe { name } => {
+                let Some(id) = self.names.remove(&name.without_id()) else {
+                    return Err(CommandError::NotServed(name));
+                };
+                let full = name.with_id(self.shared.name.id());
+                self.shared
+                    .unsubscribe(now, &full, id, Some(SubscriptionOwner::Application(ticket)));
+                Ok(())
+            }
+            Command::Open { config, id } => self.open(now, ticket, config, id),
+            Command::Invite { session, name } => self.on_session(session, |session, shared| {
+                session.invite(shared, now, ticket, name)
+            }),
+            Command::Remove { session, name } => self.on_session(session, |session, shared| {
+                session.remove(shared, now, ticket, name)
+            }),
+            Command::Publish {
+                session,
+                payload,
+                payload_type,
+                metadata,
+                to,
+            } => {
+                let payload_type = payload_type.unwrap_or_else(|| "msg".to_owned());
+                let draft = Draft {
+                    payload,
+                    payload_type,
+                    metadata,
+                    to,
+                    ticket,
+                };
+                self.on_session(session, |session, shared| session.publish(shared, now, draft))
+            }
+            Command::GoOffline { session } => {
+                self.on_session(session, |session, shared| session.go_offline(shared, now, ticket))
+            }
+            Command::GoOnline { session } => {
+                self.on_session(session, |session, shared| session.go_online(shared, now, ticket))
+            }
+            Command::Close { session } => {
+                self.on_session(session, |session, shared| session.close(shared, now, ticket))
+            }
+        }
+    }
+
+    fn on_session(
+        &mut self,
+        id: SessionId,
+        act: impl FnOnce(&mut Session, &mut Shared) -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
+        let session = self
+            .sessions
+            .get_mut(&id.0)
+            .ok_or(CommandError::SessionUnknown(id))?;
+        act(session, &mut self.shared)
+    }
+
+    fn open(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        config: SessionConfig,
+        id: Option<SessionId>,
+    ) -> Result<(), CommandError> {
+        if self.sessions.len() >= SESSIONS_MAX {
+            return Err(CommandError::TooManySessions);
+        }
+        let id = match id {
+            Some(id) if u64::from(id.0) >= SESSION_ID_COUNT => {
+                return Err(CommandError::ReservedSessionId(id));
+            }
+            Some(id) if self.sessions.contains_key(&id.0) => return Err(CommandError::SessionExists(id)),
+            Some(id) => id,
+            None => self.free_session_id(),
+        };
+        let shared = &mut self.shared;
+        let epochs = if config.mls {
+            let epochs = Epochs::new(&shared.identity, &shared.verifier, &mut shared.rng, now);
+            Some(epochs.map_err(|error| CommandError::Mls(error.to_string()))?)
+        } else {
+            None
+        };
+        let subject = shared.identity.subject().to_owned();
+        let (data, control) = match config.kind {
+            SessionKind::Group => channel_names(&config.destination, &subject),
+            SessionKind::PointToPoint => (config.destination.clone(), config.destination.clone()),
+        };
+        let start = Start {
+            id,
+            kind: config.kind,
+            role: Role::Moderator,
+            local: shared.name.clone(),
+            moderator: shared.name.clone(),
+            moderator_subject: subject,
+            data,
+            control,
+            reliability: config.reliability,
+            direction: config.direction,
+            metadata: config.metadata,
+            epochs,
+        };
+        let mut session = Session::new(now, start);
+        match config.kind {
+            SessionKind::Group => shared.complete(ticket, Ok(Outcome::Opened(session.info()))),
+            SessionKind::PointToPoint => {
+                session
+                    .queue
+                    .push_back(Change::Invite(Invite::new(Some(ticket), config.destination, now)));
+                session.next_change(shared, now);
+            }
+        }
+        self.sessions.insert(id.0, session);
+        Ok(())
+    }
+
+    fn free_session_id(&mut self) -> SessionId {
+        loop {
+            let id = u32::try_from(self.shared.rng.below(SESSION_ID_COUNT)).unwrap_or(0);
+            if !self.sessions.contains_key(&id) && !self.tombstones.contains_key(&id) {
+                return SessionId(id);
+            }
+        }
+    }
+
+    // ----- messages -----
+
+    fn on_message(&mut self, now: Now, message: Message) {
+        // The node does not return what we sent, but a hostile one might (wire-session §9.4 item 27).
+        if message.source.id() == self.shared.name.id() {
+            self.shared.counters.unexpected += 1;
+            return;
+        }
+        match message.kind {
+            MessageKind::DiscoveryRequest => self.on_discovery(now, &message),
+            kind if kind.is_command() => self.on_command_message(now, &message),
+            _ => match self.sessions.get_mut(&message.session_id) {
+                Some(session) => session.on_data(&mut self.shared, now, message),
+                None => self.shared.counters.unknown_session += 1,
+            },
+        }
+    }
+
+    fn on_command_message(&mut self, now: Now, message: &Message) {
+        let known = self.sessions.contains_key(&message.session_id);
+        let buried = self.tombstones.contains_key(&message.session_id);
+        if !known && !buried && message.kind != MessageKind::JoinRequest {
+            self.shared.counters.unknown_session += 1;
+            return;
+        }
+        let Some(verified) = self.shared.authenticate(now, message) else {
+            return;
+        };
+        if let Payload::JoinRequest(join) = message.command().unwrap_or(&Payload::GroupNack)
+            && (!known || self.is_new_invitation(message, &verified))
+        {
+            return self.on_join_request(now, message, join, &verified);
+        }
+        if let Some(session) = self.sessions.get_mut(&message.session_id) {
+            session.on_control(&mut self.shared, now, message, &verified);
+        } else if let Some(Some(answer)) = self
+            .tombstones
+            .get(&message.session_id)
+            .and_then(|ended| ended.seen(&message.source, message.message_id))
+        {
+            // Our last answer was lost: a moderator still waits for it.
+            let answer = answer.clone();
+            self.shared.counters.replayed += 1;
+            self.shared.send_command(now, &answer);
+        } else if self.tombstones.contains_key(&message.session_id) {
+            self.answer_for_the_dead(now, message);
+        } else {
+            self.shared.counters.unknown_session += 1;
+        }
+    }
+
+    /// A moderator repeats its last request under a new id after the session ended here.
+    fn answer_for_the_dead(&mut self, now: Now, message: &Message) {
+        let payload = match message.kind {
+            MessageKind::LeaveRequest => Payload::LeaveReply,
+            MessageKind::GroupClose => Payload::GroupAck,
+            _ => {
+                self.shared.counters.unknown_session += 1;
+                return;
+            }
+        };
+        let answer = Message::new(
+            self.shared.name.clone(),
+            message.source.clone(),
+            message.session_kind,
+            message.session_id,
+            message.message_id,
+            payload,
+        );
+        self.shared.send_command(now, &answer);
+    }
+
+    /// Discovery is answered for every name served, without keeping a session (wire-session §4.5 i).
+    fn on_discovery(&mut self, now: Now, message: &Message) {
+        if !self.serves(&message.destination) {
+            self.shared.counters.unexpected += 1;
+            return;
+        }
+        let key = (message.source.clone(), message.message_id);
+        if let Some(answered) = self.answered_discoveries.get(&key)
+            && now.mono.saturating_since(*answered) < DISCOVERY_ANSWER_INTERVAL
+        {
+            self.shared.counters.replayed += 1;
+            return;
+        }
+        if self.shared.authenticate(now, message).is_none() {
+            return;
+        }
+        if self.answered_discoveries.len() >= DISCOVERIES_MAX {
+            self.answered_discoveries
+                .retain(|_, answered| now.mono.saturating_since(*answered) < DISCOVERY_ANSWER_INTERVAL);
+            if self.answered_discoveries.len() >= DISCOVERIES_MAX {
+                self.answered_discoveries.pop_first();
+            }
+        }
+        self.answered_discoveries.insert(key, now.mono);
+        let reply = Message::new(
+            message.destination.with_id(self.shared.name.id()),
+            message.source.clone(),
+            message.session_kind,
+            message.session_id,
+            message.message_id,
+            Payload::DiscoveryReply,
+        );
+        self.shared.send_command(now, &reply);
+    }
+
+    fn serves(&self, name: &FullName) -> bool {
+        let for_us = !name.id().is_concrete() || name.id() == self.shared.name.id();
+        for_us && (name.same_components(&self.shared.name) || self.names.contains_key(&name.without_id()))
+    }
+
+    // ----- invitations -----
+
+    /// The moderator of a session that this endpoint is in invites again: it has removed us and we were not
+    /// told. Younger than the welcome, so it is not a repetition of the first invitation.
+    fn is_new_invitation(&self, message: &Message, verified: &Verified) -> bool {
+        self.sessions.get(&message.session_id).is_some_and(|session| {
+            session.role == Role::Participant
+                && session.state == State::Active
+                && session.roster.moderator() == &message.source
+                && session.moderator_subject == verified.subject
+                && verified.issued_at > session.welcomed_at
+                && session.replay.seen(&message.source, message.message_id).is_none()
+        })
+    }
+
+    /// An invitation from a verified peer. Nothing is kept for one that is refused (W8).
+    fn on_join_request(&mut self, now: Now, message: &Message, join: &JoinRequest, verified: &Verified) {
+        if message.message_id == 0 || !self.serves(&message.destination) {
+            self.shared.counters.unexpected += 1;
+            return;
+        }
+        let group = message.session_kind == SessionKind::Group;
+        let (data, control) = match (&join.channel, &join.control) {
+            (Some(data), Some(control)) if group => {
+                if channel_names(data, &verified.subject) != (data.clone(), control.clone()) {
+                    self.shared.counters.binding_refused += 1;
+                    return;
+                }
+                (data.clone(), control.clone())
+            }
+            (None, None) if !group => (message.source.clone(), message.source.clone()),
+            _ => {
+                self.shared.counters.unexpected += 1;
+                return;
+            }
+        };
+        if !self.has_room_for_invitation(&message.source) {
+            self.shared.counters.invitations_refused += 1;
+            return;
+        }
+        if let Some(mut old) = self.sessions.remove(&message.session_id) {
+            old.end(&mut self.shared, now, crate::api::CloseReason::Removed);
+        }
+        self.tombstones.remove(&message.session_id);
+        let shared = &mut self.shared;
+        let epochs = match join.mls_header_check_percent {
+            Some(_) => match Epochs::new(&shared.identity, &shared.verifier, &mut shared.rng, now) {
+                Ok(epochs) => Some(epochs),
+                Err(error) => return tracing::error!(%error, "cannot join an encrypted session"),
+            },
+            None => None,
+        };
+        let start = Start {
+            id: SessionId(message.session_id),
+            kind: message.session_kind,
+            role: Role::Participant,
+            local: message.destination.with_id(shared.name.id()),
+            moderator: message.source.clone(),
+            moderator_subject: verified.subject.clone(),
+            data,
+            control,
+            reliability: join.timer_settings.map(Reliability::from_wire),
+            direction: shared.config.direction,
+            metadata: message.metadata.clone(),
+            epochs,
+        };
+        let mut session = Session::new(now, start);
+        session.reply_to_join(shared, now, message);
+        self.sessions.insert(message.session_id, session);
+    }
+
+    fn has_room_for_invitation(&self, peer: &FullName) -> bool {
+        let joining = || {
+            self.sessions
+                .values()
+                .filter(|session| matches!(session.state, State::Joining { .. }))
+        };
+        let of_peer = joining()
+            .filter(|session| session.roster.moderator() == peer)
+            .count();
+        self.sessions.len() < SESSIONS_MAX
+            && joining().count() < HALF_JOINED_MAX
+            && of_peer < HALF_JOINED_PER_PEER_MAX
+    }
+
+    // ----- subscriptions -----
+
+    fn on_subscription_answer(&mut self, now: Now, id: u64, outcome: Result<(), String>) {
+        let Some(pending) = self.shared.subscriptions.remove(&id) else {
+            return;
+        };
+        self.shared.timers.cancel(ENDPOINT, &TimerKey::Subscription(id));
+        match pending.owner {
+            SubscriptionOwner::Application(ticket) => {
+                let refused = outcome.is_err() && pending.action == SubscriptionAction::Subscribe;
+                if refused {
+                    self.names.retain(|_, subscription| *subscription != id);
+                }
+                let name = pending.name;
+                let result = outcome
+                    .map(|()| Outcome::Done)
+                    .map_err(|reason| OperationError::Subscription { name, reason });
+                self.shared.complete(ticket, result);
+            }
+            SubscriptionOwner::Session(session) => {
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.on_subscription(&mut self.shared, now, id, outcome);
+                }
+            }
+        }
+    }
+
+    // ----- ends -----
+
+    /// Buries sessions that ended; they answer repeated requests for a while.
+    fn sweep(&mut self, now: Now) {
+        let ended: BTreeSet<u32> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.is_ended())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ended {
+            let Some(session) = self.sessions.remove(&id) else {
+                continue;
+            };
+            self.shared.timers.cancel_all(id);
+            if self.tombstones.len() >= TOMBSTONES_MAX
+                && let Some((oldest, _)) = self.tombstones.pop_first()
+            {
+                self.shared.timers.cancel(ENDPOINT, &TimerKey::Tombstone(oldest));
+            }
+            self.tombstones.insert(id, session.replay);
+            self.shared
+                .timers
+                .set(ENDPOINT, TimerKey::Tombstone(id), now.mono + TOMBSTONE_LIFE);
+        }
+    }
+}

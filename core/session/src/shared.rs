@@ -1,0 +1,289 @@
+//! What all sessions of an endpoint share: identity, timers, randomness, and the queues to the outside.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use slim_auth::{AuthenticationError, Identity, Verified, Verifier, sign_message, verify_message};
+use slim_crypto::Rng;
+use slim_proto::control::{SubscriptionAction, SubscriptionRequest};
+use slim_proto::frame::Frame;
+use slim_proto::limits::SUBSCRIPTION_ACK_INTERVAL;
+use slim_proto::{FullName, Message, Now, UnixTime};
+
+use crate::api::{Counters, EndpointConfig, Event, Outcome, Ticket};
+use crate::error::OperationError;
+use crate::timers::{ENDPOINT, TimerKey, Timers};
+
+/// Age at which the token of data messages is replaced. Control messages always get a new one; for data one a
+/// minute keeps the receivers' cache of verified tokens useful.
+const DATA_TOKEN_SECS: u64 = 60;
+/// Verified tokens remembered: some for each of a thousand members.
+const VERIFIED_TOKENS_MAX: usize = 4096;
+
+/// For whom a subscription was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SubscriptionOwner {
+    /// The application; the ticket completes with the acknowledgement.
+    Application(Ticket),
+    /// A session's channel.
+    Session(u32),
+}
+
+/// A subscription request that the node has not confirmed.
+#[derive(Debug)]
+pub(crate) struct PendingSubscription {
+    pub(crate) owner: SubscriptionOwner,
+    pub(crate) name: FullName,
+    pub(crate) action: SubscriptionAction,
+}
+
+/// State beside the sessions.
+pub(crate) struct Shared {
+    pub(crate) identity: Identity,
+    pub(crate) verifier: Verifier,
+    pub(crate) rng: Rng,
+    pub(crate) config: EndpointConfig,
+    /// Own name with the id that follows from the identity.
+    pub(crate) name: FullName,
+    pub(crate) timers: Timers,
+    pub(crate) counters: Counters,
+    pub(crate) subscriptions: BTreeMap<u64, PendingSubscription>,
+    transmits: VecDeque<Frame>,
+    events: VecDeque<Event>,
+    next_ticket: u64,
+    next_exchange: u64,
+    next_subscription: u64,
+    data_token: Option<(UnixTime, String)>,
+    verified_tokens: BTreeMap<String, Verified>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: EndpointConfig,
+        identity: Identity,
+        verifier: Verifier,
+        seed: [u8; 32],
+    ) -> Self {
+        let mut rng = Rng::from_seed(seed);
+        Self {
+            name: config.name.with_id(identity.name_id()),
+            next_subscription: rng.next_u64(),
+            identity,
+            verifier,
+            rng,
+            config,
+            timers: Timers::default(),
+            counters: Counters::default(),
+            subscriptions: BTreeMap::new(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            next_ticket: 1,
+            next_exchange: 1,
+            data_token: None,
+            verified_tokens: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    pub(crate) fn exchange_id(&mut self) -> u64 {
+        self.next_exchange += 1;
+        self.next_exchange
+    }
+
+    /// A control message id: random, never 0 (wire-session §2.4).
+    pub(crate) fn message_id(&mut self) -> u32 {
+        self.rng.next_u32().max(1)
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    pub(crate) fn complete(&mut self, ticket: Ticket, result: Result<Outcome, OperationError>) {
+        self.event(Event::Completed { ticket, result });
+    }
+
+    pub(crate) fn poll_transmit(&mut self) -> Option<Frame> {
+        self.transmits.pop_front()
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.transmits.is_empty() && self.events.is_empty()
+    }
+
+    /// Signs a command message with a fresh token and sends it.
+    pub(crate) fn send_command(&mut self, now: Now, message: &Message) {
+        let mut message = message.clone();
+        message.identity = self.identity.token(now.unix, &mut self.rng);
+        sign_message(&self.identity, &mut message);
+        self.send(&message);
+    }
+
+    /// The token of data messages.
+    pub(crate) fn data_token(&mut self, now: Now) -> String {
+        match &self.data_token {
+            Some((made, token))
+                if now.unix >= *made && now.unix.saturating_since(*made) < DATA_TOKEN_SECS =>
+            {
+                token.clone()
+            }
+            _ => {
+                let token = self.identity.token(now.unix, &mut self.rng);
+                self.data_token = Some((now.unix, token.clone()));
+                token
+            }
+        }
+    }
+
+    /// Sends a message whose identity is set.
+    pub(crate) fn send(&mut self, message: &Message) {
+        match Frame::new(message.encode()) {
+            Ok(frame) => self.transmits.push_back(frame),
+            // Data is checked when it is published; a roster of a thousand members stays far below the limit.
+            Err(error) => {
+                tracing::error!(%error, kind = ?message.kind, "a message exceeds the frame limit and was not sent")
+            }
+        }
+    }
+
+    /// Who sent this? Token, id binding, and for command messages both signatures; failures are counted and told.
+    pub(crate) fn authenticate(&mut self, now: Now, message: &Message) -> Option<Verified> {
+        let result = self.verify_token(now, &message.identity).and_then(|verified| {
+            if message.kind.is_command() {
+                verify_message(message, &verified)?;
+            } else if verified.name_id() != message.source.id() {
+                return Err(AuthenticationError::Signature(
+                    slim_auth::SignatureFailure::SourceNotBound {
+                        source_id: message.source.id(),
+                        subject_id: verified.name_id(),
+                    },
+                ));
+            }
+            Ok(verified)
+        });
+        match result {
+            Ok(verified) => Some(verified),
+            Err(error) => {
+                self.count_refusal(&error);
+                tracing::debug!(source = %message.source, kind = ?message.kind, %error, "message refused");
+                // Only invitations are worth telling: for them the other side waits in vain.
+                if matches!(
+                    message.kind,
+                    slim_proto::MessageKind::DiscoveryRequest | slim_proto::MessageKind::JoinRequest
+                ) {
+                    let (peer, reason) = (message.source.clone(), error.to_string());
+                    self.event(Event::IdentityRefused { peer, reason });
+                }
+                None
+            }
+        }
+    }
+
+    fn count_refusal(&mut self, error: &AuthenticationError) {
+        use slim_auth::SignatureFailure;
+        match error {
+            AuthenticationError::Identity(_) => self.counters.identity_refused += 1,
+            AuthenticationError::Signature(SignatureFailure::SourceNotBound { .. }) => {
+                self.counters.binding_refused += 1;
+            }
+            AuthenticationError::Signature(_) => self.counters.signature_refused += 1,
+        }
+    }
+
+    fn verify_token(&mut self, now: Now, token: &str) -> Result<Verified, AuthenticationError> {
+        if let Some(verified) = self.verified_tokens.get(token)
+            && now.unix <= verified.expires_at
+        {
+            return Ok(verified.clone());
+        }
+        let verified = self.verifier.verify(token, now.unix)?;
+        if self.verified_tokens.len() >= VERIFIED_TOKENS_MAX {
+            self.verified_tokens.clear();
+        }
+        self.verified_tokens.insert(token.to_owned(), verified.clone());
+        Ok(verified)
+    }
+
+    /// Sends a Subscribe; the acknowledgement comes to the owner. The identity goes with the application's own
+    /// names only: channel subscriptions carry none (wire-session §1.7).
+    pub(crate) fn subscribe(&mut self, now: Now, name: &FullName, owner: SubscriptionOwner) -> u64 {
+        self.next_subscription = self.next_subscription.wrapping_add(1).max(1);
+        let id = self.next_subscription;
+        self.request_subscription(now, SubscriptionAction::Subscribe, name, id, owner);
+        id
+    }
+
+    /// Sends an Unsubscribe with the id of the Subscribe. Without owner nobody waits for it.
+    pub(crate) fn unsubscribe(
+        &mut self,
+        now: Now,
+        name: &FullName,
+        id: u64,
+        owner: Option<SubscriptionOwner>,
+    ) {
+        match owner {
+            Some(owner) => self.request_subscription(now, SubscriptionAction::Unsubscribe, name, id, owner),
+            None => {
+                self.subscriptions.remove(&id);
+                self.timers.cancel(ENDPOINT, &TimerKey::Subscription(id));
+                self.send_subscription(now, SubscriptionAction::Unsubscribe, name, id, false);
+            }
+        }
+    }
+
+    fn request_subscription(
+        &mut self,
+        now: Now,
+        action: SubscriptionAction,
+        name: &FullName,
+        id: u64,
+        owner: SubscriptionOwner,
+    ) {
+        let with_identity = matches!(owner, SubscriptionOwner::Application(_));
+        self.send_subscription(now, action, name, id, with_identity);
+        self.subscriptions.insert(
+            id,
+            PendingSubscription {
+                owner,
+                name: name.clone(),
+                action,
+            },
+        );
+        // The router repeats and answers; this is the deadline behind it (wire-routing A7.4: 10 s).
+        self.timers.set(
+            ENDPOINT,
+            TimerKey::Subscription(id),
+            now.mono + SUBSCRIPTION_ACK_INTERVAL * 2,
+        );
+    }
+
+    fn send_subscription(
+        &mut self,
+        now: Now,
+        action: SubscriptionAction,
+        name: &FullName,
+        id: u64,
+        with_identity: bool,
+    ) {
+        let identity = if with_identity {
+            self.identity.token(now.unix, &mut self.rng)
+        } else {
+            String::new()
+        };
+        let request = SubscriptionRequest {
+            action,
+            source: self.name.clone(),
+            destination: name.clone(),
+            identity,
+            subscription_id: id,
+        };
+        self.transmits.push_back(request.encode());
+    }
+}
