@@ -1,8 +1,10 @@
 //! What is logged and how a log line looks.
 
+use crate::Loaded;
 use crate::error::{ConfigError, Problem, Warning};
 use crate::later;
 use crate::section::{Field, Section};
+use crate::tree;
 
 /// The `tracing` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,14 @@ impl TracingConfig {
         "environment",
         "metrics_interval_secs",
     ];
+
+    /// Parses a tracing block from JSON, as strictly as from a file.
+    pub fn from_json_text(text: &str) -> Result<Loaded<Self>, ConfigError> {
+        let node = tree::from_json(text)?;
+        let mut warnings = Vec::new();
+        let config = Self::parse(Some(&Field::root(&node)), &mut warnings)?;
+        Ok(Loaded { config, warnings })
+    }
 
     pub(crate) fn parse(field: Option<&Field<'_>>, warnings: &mut Vec<Warning>) -> Result<Self, ConfigError> {
         let default = Self::default();

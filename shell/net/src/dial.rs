@@ -1,0 +1,245 @@
+//! Reaching a node: one attempt, or attempts under a policy.
+
+use std::time::Duration;
+
+use slim_config::{Backoff, ClientConfig};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::grpc::client::{CallHeaders, Dialed, open};
+use crate::grpc::status::{Code, Status};
+
+/// Limit of reaching the peer over TCP when the configuration has none; an operating system tries for minutes.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a dial failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// No TCP connection.
+    #[error("cannot connect to {endpoint}: {error}")]
+    Connect {
+        /// Where to.
+        endpoint: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// No TCP connection in time.
+    #[error("cannot connect to {endpoint}: no answer within {limit:?}")]
+    ConnectTimeout {
+        /// Where to.
+        endpoint: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// Something answers, but not HTTP/2.
+    #[error("no HTTP/2 on the other side: {0}")]
+    Handshake(h2::Error),
+    /// The call broke off before its headers came.
+    #[error("the call failed: {0}")]
+    Call(h2::Error),
+    /// No response headers in time.
+    #[error("no answer to the call within {0:?}")]
+    NoAnswer(Duration),
+    /// The peer refused the call.
+    #[error("the peer refused the call: {0}")]
+    Refused(Status),
+    /// The configured origin is no authority.
+    #[error("{0:?} is no HTTP authority")]
+    Authority(String),
+    /// Every attempt of the policy failed.
+    #[error("gave up after {attempts} attempts; the last one: {last}")]
+    GaveUp {
+        /// How many.
+        attempts: u32,
+        /// The error of the last one.
+        last: Box<Self>,
+    },
+}
+
+impl DialError {
+    /// True if another attempt makes sense: the node may just be starting. A node that answers and refuses will
+    /// refuse again.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Handshake(_)
+            | Self::Call(_)
+            | Self::NoAnswer(_) => true,
+            Self::Refused(status) => [Code::UNAVAILABLE, Code::RESOURCE_EXHAUSTED].contains(&status.code),
+            Self::Authority(_) | Self::GaveUp { .. } => false,
+        }
+    }
+}
+
+/// When to try again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialPolicy {
+    backoff: Backoff,
+}
+
+impl DialPolicy {
+    /// One attempt.
+    pub fn once() -> Self {
+        Self::fixed(Duration::ZERO, Some(1))
+    }
+
+    /// Attempts with a fixed pause; `None` means for ever.
+    pub fn fixed(interval: Duration, max_attempts: Option<u32>) -> Self {
+        Self {
+            backoff: Backoff::FixedInterval {
+                interval,
+                max_attempts,
+            },
+        }
+    }
+
+    /// As configured.
+    pub fn configured(backoff: Backoff) -> Self {
+        Self { backoff }
+    }
+
+    /// The pause after `attempt` (from 1) failed; `None` when it was the last. `random` chooses the jitter.
+    pub fn pause_after(&self, attempt: u32, random: u64) -> Option<Duration> {
+        match &self.backoff {
+            Backoff::FixedInterval {
+                interval,
+                max_attempts,
+            } => max_attempts.is_none_or(|max| attempt < max).then_some(*interval),
+            Backoff::Exponential {
+                base,
+                factor,
+                max_delay,
+                jitter,
+                max_attempts,
+            } => {
+                if max_attempts.is_some_and(|max| attempt >= max) {
+                    return None;
+                }
+                let doublings = attempt.saturating_sub(1).min(31);
+                let pause = base
+                    .saturating_mul(*factor)
+                    .saturating_mul(1 << doublings)
+                    .min(*max_delay);
+                if !*jitter {
+                    return Some(pause);
+                }
+                // Half of the pause is kept, so that jitter never makes a hot loop.
+                let half = pause / 2;
+                let nanoseconds = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
+                Some(half + Duration::from_nanos(random % nanoseconds.max(1)))
+            }
+        }
+    }
+}
+
+/// One attempt.
+pub async fn dial(config: &ClientConfig) -> Result<Dialed, DialError> {
+    let limit = config.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+    let endpoint = || config.endpoint.to_string();
+    let connecting = TcpStream::connect((config.endpoint.host(), config.endpoint.port()));
+    let socket = match timeout(limit, connecting).await {
+        Err(_) => {
+            return Err(DialError::ConnectTimeout {
+                endpoint: endpoint(),
+                limit,
+            });
+        }
+        Ok(Err(error)) => {
+            return Err(DialError::Connect {
+                endpoint: endpoint(),
+                error,
+            });
+        }
+        Ok(Ok(socket)) => socket,
+    };
+    prepare(&socket, config.keepalive.tcp_keepalive).map_err(|error| DialError::Connect {
+        endpoint: endpoint(),
+        error,
+    })?;
+    let authority = config.endpoint.authority();
+    let call = CallHeaders {
+        authority: config.origin.as_deref().unwrap_or(&authority),
+        extra: &config.headers,
+    };
+    let keepalive = &config.keepalive;
+    open(socket, &call, keepalive.http2_keepalive, keepalive.timeout).await
+}
+
+/// Attempts until one succeeds, the policy ends, or the peer's refusal is final. `on_failure` hears of each
+/// failure that another attempt follows, with that attempt's pause.
+pub async fn dial_with_policy(
+    config: &ClientConfig,
+    policy: &DialPolicy,
+    mut random: impl FnMut() -> u64,
+    mut on_failure: impl FnMut(u32, &DialError, Duration),
+) -> Result<Dialed, DialError> {
+    let mut attempt = 1;
+    loop {
+        let error = match dial(config).await {
+            Ok(dialed) => return Ok(dialed),
+            Err(error) if !error.is_transient() => return Err(error),
+            Err(error) => error,
+        };
+        let Some(pause) = policy.pause_after(attempt, random()) else {
+            return Err(match attempt {
+                1 => error,
+                attempts => DialError::GaveUp {
+                    attempts,
+                    last: Box::new(error),
+                },
+            });
+        };
+        on_failure(attempt, &error, pause);
+        sleep(pause).await;
+        attempt = attempt.saturating_add(1);
+    }
+}
+
+fn prepare(socket: &TcpStream, tcp_keepalive: Duration) -> std::io::Result<()> {
+    // A small frame must not wait for the acknowledgement of the one before.
+    socket.set_nodelay(true)?;
+    if !tcp_keepalive.is_zero() {
+        SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(tcp_keepalive))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fixed_policy_pauses_equally_and_ends() {
+        let policy = DialPolicy::fixed(Duration::from_secs(1), Some(3));
+        let pauses: Vec<_> = (1..=3).map(|attempt| policy.pause_after(attempt, 7)).collect();
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(pauses, [second, second, None]);
+        assert_eq!(DialPolicy::once().pause_after(1, 0), None);
+        let forever = DialPolicy::fixed(Duration::from_secs(2), None);
+        assert_eq!(forever.pause_after(u32::MAX, 0), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn an_exponential_policy_doubles_up_to_its_limit_and_jitters_in_the_upper_half() {
+        let backoff = |jitter| Backoff::Exponential {
+            base: Duration::from_millis(100),
+            factor: 2,
+            max_delay: Duration::from_secs(1),
+            jitter,
+            max_attempts: Some(100),
+        };
+        let policy = DialPolicy::configured(backoff(false));
+        let pauses: Vec<_> = [1, 2, 3, 4, 99]
+            .map(|attempt| policy.pause_after(attempt, 0).unwrap().as_millis())
+            .into();
+        assert_eq!(pauses, [200, 400, 800, 1000, 1000]);
+        assert_eq!(policy.pause_after(100, 0), None);
+        let jittered = DialPolicy::configured(backoff(true));
+        for random in [0, 1, 12_345_678_901, u64::MAX] {
+            let pause = jittered.pause_after(1, random).unwrap().as_millis();
+            assert!((100..200).contains(&pause), "{pause}");
+        }
+    }
+}

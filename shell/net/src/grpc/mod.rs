@@ -1,0 +1,36 @@
+//! One `OpenChannel` call over HTTP/2, in both roles (wire-routing A1).
+//!
+//! h2 directly: keepalive, connection age, drain and header limits are ours, and frames need no second framing
+//! layer between the socket and the router.
+
+pub mod client;
+pub mod server;
+pub mod status;
+pub mod stream;
+
+/// The one path of the service.
+pub const PATH: &str = "/dataplane.proto.v1.DataPlaneService/OpenChannel";
+
+/// What a gRPC message stream says it is.
+pub(crate) const CONTENT_TYPE: &str = "application/grpc";
+
+/// Receive window of a stream. 1 MiB keeps a path of 10 Gbit/s and 0.8 ms full (lessons, row 23).
+pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Receive window of a connection once its link is negotiated.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// HTTP/2's own window, which no endpoint can make smaller: what a connection may send before its link is
+/// negotiated.
+pub(crate) const CONNECTION_WINDOW_BYTES_EARLY: u32 = 65_535;
+
+/// Streams of one connection (threat model, hard limits).
+pub const STREAMS_MAX: u32 = 100;
+
+/// Header list of one request or response (T-O2).
+pub const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+
+/// h2 charges every unread DATA frame below 256 bytes and closes the connection when this is used up. While a
+/// link is held back, a peer that writes one small frame per DATA may have a whole stream window of them under
+/// way: 1 MiB / 32 B * 256 B.
+pub(crate) const SMALL_DATA_BUDGET_BYTES: usize = 8 * 1024 * 1024;
