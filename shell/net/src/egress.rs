@@ -133,6 +133,16 @@ impl EgressSender {
         self.0.close(closing);
     }
 
+    /// True if a data frame of `bytes` would be refused now; for senders that can wait elsewhere.
+    pub fn is_full_for(&self, bytes: usize) -> bool {
+        self.0.lock().queue.is_full_for(bytes)
+    }
+
+    /// True if every frame was moved to the writer.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().queue.is_empty()
+    }
+
     /// True once the link takes no more frames.
     pub fn is_closing(&self) -> bool {
         self.0.lock().closing.is_some()
