@@ -270,10 +270,10 @@ impl Session {
             shared.counters.unexpected += 1;
             return;
         }
-        match message.kind {
-            MessageKind::Msg | MessageKind::RtxReply => self.on_payload(shared, now, message),
-            MessageKind::MsgAck | MessageKind::RtxRequest => self.on_receipt(shared, now, &message),
-            _ => {}
+        if matches!(message.kind, MessageKind::Msg | MessageKind::RtxReply) {
+            self.on_payload(shared, now, message);
+        } else {
+            self.on_receipt(shared, now, &message);
         }
         self.next_change(shared, now);
     }
@@ -407,41 +407,33 @@ impl Session {
             payload,
         };
         let reliable = self.reliability.is_some();
-        match message.kind {
-            MessageKind::Msg => {
-                if reliable {
-                    self.acknowledge(shared, now, &message, direct);
-                }
-                if direct || message.message_id >= DIRECT_ID_FIRST {
-                    self.deliver_direct(shared, received, reliable);
-                } else if reliable {
-                    self.deliver_in_order(shared, now, received, own_kind);
-                } else {
-                    self.deliver(shared, received);
-                }
+        if message.kind == MessageKind::Msg {
+            if reliable {
+                self.acknowledge(shared, now, &message, direct);
             }
-            MessageKind::RtxReply if reliable && failed => {
+            if direct || message.message_id >= DIRECT_ID_FIRST {
+                self.deliver_direct(shared, received, reliable);
+            } else if reliable {
+                self.deliver_in_order(shared, now, received, own_kind);
+            } else {
+                self.deliver(shared, received);
+            }
+            return;
+        }
+        // A reply counts only for what was asked for: another one is a replay or a mistake.
+        let asked = self.streams.get_mut(&source).and_then(|stream| {
+            stream
+                .asked_position(message.message_id)
+                .map(|position| (stream, position))
+        });
+        match asked {
+            Some((stream, position)) if failed => {
                 let mut steps = Vec::new();
-                if let Some(stream) = self.streams.get_mut(&source)
-                    && let Some(position) = stream.asked_position(message.message_id)
-                {
-                    stream.declare_lost(position, &mut steps);
-                }
+                stream.declare_lost(position, &mut steps);
                 self.carry_out(shared, now, &source, steps);
             }
-            MessageKind::RtxReply if reliable => {
-                // Only what was asked for: an unasked reply is a replay or a mistake.
-                let asked = self
-                    .streams
-                    .get(&source)
-                    .is_some_and(|stream| stream.asked_position(message.message_id).is_some());
-                if asked {
-                    self.deliver_in_order(shared, now, received, own_kind);
-                } else {
-                    shared.counters.duplicate += 1;
-                }
-            }
-            _ => shared.counters.unexpected += 1,
+            Some(_) => self.deliver_in_order(shared, now, received, own_kind),
+            None => shared.counters.duplicate += 1,
         }
     }
 
@@ -535,7 +527,7 @@ impl Session {
     fn carry_out(&mut self, shared: &mut Shared, now: Now, sender: &FullName, steps: Vec<Step>) {
         for step in steps {
             match step {
-                Step::Deliver(received) => self.deliver(shared, received),
+                Step::Deliver(received) => self.deliver(shared, *received),
                 Step::Lost(first, last) => {
                     shared.event(Event::Lost {
                         session: self.id,

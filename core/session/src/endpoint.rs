@@ -316,13 +316,14 @@ impl Endpoint {
             self.shared.counters.unexpected += 1;
             return;
         }
-        match message.kind {
-            MessageKind::DiscoveryRequest => self.on_discovery(now, &message),
-            kind if kind.is_command() => self.on_command_message(now, &message),
-            _ => match self.sessions.get_mut(&message.session_id) {
-                Some(session) => session.on_data(&mut self.shared, now, message),
-                None => self.shared.counters.unknown_session += 1,
-            },
+        if message.kind == MessageKind::DiscoveryRequest {
+            self.on_discovery(now, &message);
+        } else if message.kind.is_command() {
+            self.on_command_message(now, &message);
+        } else if let Some(session) = self.sessions.get_mut(&message.session_id) {
+            session.on_data(&mut self.shared, now, message);
+        } else {
+            self.shared.counters.unknown_session += 1;
         }
     }
 
@@ -361,13 +362,13 @@ impl Endpoint {
 
     /// A moderator repeats its last request under a new id after the session ended here.
     fn answer_for_the_dead(&mut self, now: Now, message: &Message) {
-        let payload = match message.kind {
-            MessageKind::LeaveRequest => Payload::LeaveReply,
-            MessageKind::GroupClose => Payload::GroupAck,
-            _ => {
-                self.shared.counters.unknown_session += 1;
-                return;
-            }
+        let payload = if message.kind == MessageKind::LeaveRequest {
+            Payload::LeaveReply
+        } else if message.kind == MessageKind::GroupClose {
+            Payload::GroupAck
+        } else {
+            self.shared.counters.unknown_session += 1;
+            return;
         };
         let answer = Message::new(
             self.shared.name.clone(),

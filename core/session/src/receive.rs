@@ -24,7 +24,7 @@ pub(crate) enum Start {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Hand this to the application.
-    Deliver(Received),
+    Deliver(Box<Received>),
     /// Tell the application that these are lost (first and last number).
     Lost(u32, u32),
     /// Request the message at this position and repeat the request until it stops.
@@ -35,7 +35,7 @@ pub(crate) enum Step {
 
 #[derive(Debug)]
 enum Slot {
-    Message(Received),
+    Message(Box<Received>),
     Lost,
 }
 
@@ -76,7 +76,7 @@ impl Stream {
             return false;
         }
         self.filled(position, steps);
-        self.held.insert(position, Slot::Message(message));
+        self.held.insert(position, Slot::Message(Box::new(message)));
         if position >= next + REORDER_MAX as u64 {
             // The sender keeps no more than that, so what is older will not come (R9).
             self.skip_to(position + 1 - REORDER_MAX as u64, steps);
@@ -124,7 +124,7 @@ impl Stream {
 
     fn accept_before_start(&mut self, message: Received, steps: &mut Vec<Step>) -> bool {
         let lowest = self.held.first_key_value().map(|(position, _)| *position);
-        let reference = lowest.unwrap_or(u64::from(message.message_id));
+        let reference = lowest.unwrap_or_else(|| u64::from(message.message_id));
         let Some(position) = seq::position_near(message.message_id, reference) else {
             return false;
         };
@@ -132,7 +132,7 @@ impl Stream {
             return false;
         }
         self.filled(position, steps);
-        self.held.insert(position, Slot::Message(message));
+        self.held.insert(position, Slot::Message(Box::new(message)));
         let highest = self
             .held
             .last_key_value()
