@@ -146,3 +146,125 @@ impl fmt::Debug for MlsClient {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use slim_auth::IdentityError;
+    use slim_crypto::Rng;
+    use slim_proto::Instant;
+
+    use super::*;
+
+    const NOW: Now = Now {
+        mono: Instant::ZERO,
+        unix: UnixTime(1_795_356_032),
+    };
+
+    fn client(base: &str, rng: &mut Rng) -> MlsClient {
+        let identity = Identity::shared_secret(base, "secret-0123456789-0123456789-abcdef", rng).unwrap();
+        let token = identity.token(NOW.unix, rng);
+        MlsClient::new(&identity, &identity.verifier(), token, NOW).unwrap()
+    }
+
+    #[test]
+    fn a_joiner_refuses_a_group_whose_members_hold_another_secret() {
+        let mut rng = Rng::from_seed([1; 32]);
+        let (mut alice, mut bob) = (client("a", &mut rng), client("b", &mut rng));
+        let token = bob.identity.token(NOW.unix, &mut rng);
+        let key_package = bob.key_package(NOW, token).unwrap();
+        let mut group = alice.create_group(NOW).unwrap();
+        let welcome = group.add(NOW, &key_package).unwrap().welcome.unwrap();
+
+        let right = std::mem::replace(
+            &mut bob.verifier,
+            Verifier::shared_secret("another secret of 32 bytes or so"),
+        );
+        assert!(matches!(
+            bob.join(NOW, &welcome),
+            Err(MlsError::Credential(CredentialError::Identity(
+                IdentityError::WrongMac
+            )))
+        ));
+        bob.verifier = right;
+        assert!(bob.join(NOW, &welcome).is_ok());
+    }
+
+    #[test]
+    fn a_stolen_token_does_not_fit_the_thiefs_key() {
+        let mut rng = Rng::from_seed([2; 32]);
+        let (mut alice, mut thief) = (client("a", &mut rng), client("thief", &mut rng));
+        let victim = client("victim", &mut rng);
+        // Tokens travel in clear: whoever sees one can put it into a leaf, but cannot sign the leaf with its key.
+        thief.token = victim.token;
+        let accepted = Accepted::default();
+        let forged = thief
+            .library_client(&accepted)
+            .generate_key_package_message(
+                ExtensionList::new(),
+                ExtensionList::new(),
+                Some(lifetime_start(NOW)),
+            )
+            .unwrap()
+            .to_bytes()
+            .unwrap();
+        let mut group = alice.create_group(NOW).unwrap();
+        assert!(matches!(
+            group.add(NOW, &forged),
+            Err(MlsError::Credential(CredentialError::KeyMismatch))
+        ));
+        assert_eq!(group.epoch(), 0);
+    }
+
+    #[test]
+    fn commits_with_unused_kinds_of_proposals_are_refused() {
+        let mut rng = Rng::from_seed([3; 32]);
+        let (mut alice, mut bob) = (client("a", &mut rng), client("b", &mut rng));
+        let token = bob.identity.token(NOW.unix, &mut rng);
+        let key_package = bob.key_package(NOW, token).unwrap();
+        let mut group = alice.create_group(NOW).unwrap();
+        let welcome = group.add(NOW, &key_package).unwrap().welcome.unwrap();
+        let mut member = bob.join(NOW, &welcome).unwrap();
+
+        let mut evil = group.inner.clone();
+        let proposal = evil.propose_remove(1, Vec::new()).unwrap().to_bytes().unwrap();
+        assert!(matches!(
+            member.apply(NOW, &proposal),
+            Err(MlsError::Unexpected(MessageName::Commit))
+        ));
+        let by_reference = evil
+            .commit(Vec::new())
+            .unwrap()
+            .commit_message()
+            .to_bytes()
+            .unwrap();
+        assert!(member.apply(NOW, &by_reference).is_err());
+
+        let mut evil = group.inner.clone();
+        let reinit = evil
+            .commit_builder()
+            .reinit(
+                None,
+                mls_rs::ProtocolVersion::MLS_10,
+                mls_rs::CipherSuite::P256_AES128,
+                ExtensionList::new(),
+            )
+            .unwrap()
+            .build()
+            .unwrap();
+        assert!(matches!(
+            member.apply(NOW, &reinit.commit_message().to_bytes().unwrap()),
+            Err(MlsError::ForbiddenProposal)
+        ));
+        let sealed = group.seal(b"still here", Vec::new()).unwrap();
+        assert_eq!(&member.open(&sealed).unwrap().plaintext[..], b"still here");
+    }
+
+    #[test]
+    fn debug_shows_names_and_numbers_only() {
+        let mut rng = Rng::from_seed([4; 32]);
+        let mut alice = client("a", &mut rng);
+        let text = format!("{alice:?} {:?}", alice.create_group(NOW).unwrap());
+        assert!(text.len() < 200, "{text}");
+        assert!(!text.contains(&alice.token), "{text}");
+    }
+}

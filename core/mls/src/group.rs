@@ -95,6 +95,14 @@ impl Group {
         self.roster.index_of(subject).is_some()
     }
 
+    /// The signature key in a member's leaf.
+    pub fn signature_key(&self, subject: &str) -> Option<&[u8]> {
+        let mut members = self.roster.members();
+        members
+            .find(|member| member.subject == subject)
+            .map(|member| member.public_key.as_slice())
+    }
+
     /// The members whose leaf tokens are expired at `now`, in the order of their leaves.
     ///
     /// This implementation lives with them; upstream members cannot open their messages and upstream joiners

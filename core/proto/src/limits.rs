@@ -113,3 +113,4 @@ pub const TOKEN_SKEW_SECS: u64 = 5;
 const _: () = assert!(PAYLOAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(CREDENTIAL_REFRESH_SECS < TOKEN_LIFE_SECS);
 const _: () = assert!(REORDER_MAX <= SEND_WINDOW_MAX);
+const _: () = assert!(KEY_PACKAGE_LIFE_SECS > HALF_JOINED_TIMEOUT.as_secs());
