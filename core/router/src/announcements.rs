@@ -74,10 +74,7 @@ impl Announcements {
     pub(crate) fn has_replayed(&self, name: EncodedName, uplink: LinkId) -> bool {
         let first = SubscriptionKey {
             name,
-            link: LinkId {
-                slot: 0,
-                generation: 0,
-            },
+            link: LinkId::FIRST,
             subscription_id: 0,
         };
         self.by_key

@@ -1,7 +1,7 @@
 //! The forwarding table: an immutable snapshot that every link's thread reads without a lock.
 //!
-//! Derived from the subscription records. 64 shards by prefix, so that a change copies a 64th of the map; names are
-//! chosen by strangers, so the hash of the map is seeded.
+//! Derived from the subscription records. 64 shards by prefix and up to 64 buckets by id, so that a change copies a
+//! small part; names are chosen by strangers, so the hash of the map is seeded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher as _;
@@ -12,11 +12,11 @@ use hashbrown::HashMap;
 use slim_proto::{NameId, NameView, Prefix};
 
 use crate::link::{LinkClass, LinkId, LinkInfo};
-use crate::subscriptions::{NameText, SubscriptionKey};
+use crate::subscriptions::{Bucket, NameText, SubscriptionKey};
 
 const SHARDS: usize = 64;
 
-type Shard = HashMap<Prefix, Arc<[PrefixRoutes]>, FixedState>;
+type Shard = HashMap<Prefix, Arc<[BucketRoutes]>, FixedState>;
 
 /// Which links receive which names. Clones share everything.
 #[derive(Clone, Debug)]
@@ -33,9 +33,16 @@ pub(crate) struct Target {
     pub(crate) link: Arc<LinkInfo>,
 }
 
-/// The receivers of all names with the same three components.
+/// The receivers of the names in one bucket.
 #[derive(Clone, Debug)]
-pub(crate) struct PrefixRoutes {
+struct BucketRoutes {
+    number: u8,
+    texts: Arc<[TextRoutes]>,
+}
+
+/// The receivers of the names in one bucket with the same three components.
+#[derive(Clone, Debug)]
+pub(crate) struct TextRoutes {
     /// The readable components, as far as subscribers sent them. Two texts with equal hashes are two entries.
     text: Option<NameText>,
     /// Per id, ordered; each list ordered by class.
@@ -65,27 +72,50 @@ impl Fib {
         self.uplinks = uplinks.into();
     }
 
-    /// The receivers of a name, as lists ordered by class; more than one list only when texts collide or differ
-    /// in presence.
+    /// The receivers of a name, as lists ordered by class. A link is in each list once, but may be in several: of a
+    /// name without id, and when texts collide or differ in presence.
     pub(crate) fn routes<'f>(&'f self, name: &NameView<'_>) -> impl Iterator<Item = &'f [Target]> + Clone {
         let id = name.name().id;
         let text = name.text;
-        let routes = self.shards[self.shard_of(name.prefix)].get(&name.prefix);
-        routes
-            .map_or(&[][..], |routes| routes)
+        let buckets = self.shards[self.shard_of(name.prefix)].get(&name.prefix);
+        let buckets = buckets.map_or(&[][..], |buckets| buckets);
+        let buckets = if id == NameId::ANY {
+            buckets
+        } else {
+            let number = Bucket::of(name.prefix, id).number;
+            match buckets.binary_search_by_key(&number, |bucket| bucket.number) {
+                Ok(index) => &buckets[index..=index],
+                Err(_) => &[],
+            }
+        };
+        buckets
             .iter()
+            .flat_map(|bucket| bucket.texts.iter())
             .filter(move |routes| routes.matches(text))
             .map(move |routes| routes.receivers(id))
     }
 
-    /// Replaces what is known of one prefix; no routes means none.
-    pub(crate) fn set_prefix(&mut self, prefix: Prefix, routes: Vec<PrefixRoutes>) {
-        let index = self.shard_of(prefix);
+    /// Replaces what is known of one bucket; no routes means none.
+    pub(crate) fn set_bucket(&mut self, bucket: Bucket, texts: Vec<TextRoutes>) {
+        let index = self.shard_of(bucket.prefix);
         let shard = Arc::make_mut(&mut self.shards[index]);
-        if routes.is_empty() {
-            shard.remove(&prefix);
+        let old = shard.get(&bucket.prefix).map_or(&[][..], |buckets| buckets);
+        let fresh = (!texts.is_empty()).then(|| BucketRoutes {
+            number: bucket.number,
+            texts: texts.into(),
+        });
+        let (below, rest) = old.split_at(old.partition_point(|known| known.number < bucket.number));
+        let above = &rest[rest.partition_point(|known| known.number == bucket.number)..];
+        let buckets: Arc<[_]> = below
+            .iter()
+            .cloned()
+            .chain(fresh)
+            .chain(above.iter().cloned())
+            .collect();
+        if buckets.is_empty() {
+            shard.remove(&bucket.prefix);
         } else {
-            shard.insert(prefix, routes.into());
+            shard.insert(bucket.prefix, buckets);
         }
     }
 
@@ -95,8 +125,8 @@ impl Fib {
     }
 }
 
-impl PrefixRoutes {
-    /// Builds the entries of one prefix from its records.
+impl TextRoutes {
+    /// Builds the entries of one bucket from its records.
     pub(crate) fn build<'a>(
         records: impl Iterator<Item = (&'a SubscriptionKey, &'a Option<NameText>)>,
         link_of: impl Fn(LinkId) -> Option<Arc<LinkInfo>>,

@@ -166,38 +166,34 @@ fn send_to_all(
     copy: &Outgoing<'_>,
     out: &mut Vec<(LinkId, Egress)>,
 ) -> Result<(), DropReason> {
+    let mut targets: Vec<&Target> = Vec::new();
+    let mut lists = 0;
+    for list in fib.routes(&copy.header.destination) {
+        targets.extend(list.iter().filter(|target| ingress.may_send_to(target)));
+        lists += 1;
+    }
+    if lists > 1 {
+        targets.sort_unstable_by_key(|target| (target.link.class, target.id));
+        targets.dedup_by_key(|target| target.id);
+    }
+    // Other members are behind the routing node; it did not tell who.
+    if ingress.link.class == LinkClass::Local && !targets.iter().any(|target| target.link.is_uplink()) {
+        targets.extend(fib.uplinks());
+    }
+    if targets.is_empty() {
+        return Err(DropReason::NoRoute);
+    }
     let before = out.len();
-    let mut matched = 0usize;
-    let mut matched_uplink = false;
     let mut failed = None;
-    let mut send = |target: &Target, ingress: &mut Ingress, out: &mut Vec<(LinkId, Egress)>| {
+    for target in targets {
         match copy.make(&target.link, &mut ingress.scratch) {
             Ok(egress) => out.push((target.id, egress)),
             Err(reason) => {
-                // One receiver that cannot be served does not stop the others.
+                // One receiver that cannot be served does not stop the others. The last failure is counted below.
                 if let Some(earlier) = failed.replace(reason) {
                     ingress.counters.count_drop(earlier);
                 }
             }
-        }
-    };
-    for (index, targets) in fib.routes(&copy.header.destination).enumerate() {
-        for target in targets {
-            // Only several lists can name a link twice; one list holds it once.
-            let repeated = index > 0 && out[before..].iter().any(|(sent, _)| *sent == target.id);
-            if repeated || !ingress.may_send_to(target) {
-                continue;
-            }
-            matched += 1;
-            matched_uplink |= target.link.is_uplink();
-            send(target, ingress, out);
-        }
-    }
-    // Other members are behind the routing node; it did not tell who.
-    if ingress.link.class == LinkClass::Local && !matched_uplink {
-        for target in fib.uplinks() {
-            matched += 1;
-            send(target, ingress, out);
         }
     }
     match failed {
@@ -206,7 +202,6 @@ fn send_to_all(
             ingress.counters.count_drop(reason);
             Ok(())
         }
-        None if matched == 0 => Err(DropReason::NoRoute),
         None => Ok(()),
     }
 }

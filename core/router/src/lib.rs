@@ -21,6 +21,8 @@ mod restore;
 mod router;
 mod semver;
 mod subscriptions;
+#[cfg(test)]
+mod testing;
 
 pub use counters::{Counters, DropReason};
 pub use egress::EgressQueue;

@@ -13,6 +13,14 @@ pub struct LinkId {
     pub(crate) generation: u32,
 }
 
+impl LinkId {
+    /// Not above any other, for the start of a range.
+    pub(crate) const FIRST: Self = Self {
+        slot: 0,
+        generation: 0,
+    };
+}
+
 impl fmt::Debug for LinkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -7,17 +7,17 @@ use slab::Slab;
 use slim_crypto::Rng;
 use slim_proto::control::SubscriptionAck;
 use slim_proto::limits::{SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_LINK_MAX};
-use slim_proto::{Egress, Frame, FrameKind, HeaderView, Instant, Now, Prefix};
+use slim_proto::{Egress, Frame, FrameKind, HeaderView, Instant, Now};
 use tracing::{debug, trace};
 
 use crate::acks::PendingRequests;
 use crate::announcements::Announcements;
 use crate::counters::{Counters, DropReason};
-use crate::fib::{Fib, PrefixRoutes, Target};
+use crate::fib::{Fib, Target, TextRoutes};
 use crate::forward::{Ingress, Scratch, forward, subscription_egress};
 use crate::link::{LinkClass, LinkId, LinkInfo};
 use crate::restore;
-use crate::subscriptions::SubscriptionTable;
+use crate::subscriptions::{Bucket, EncodedName, SubscriptionTable};
 
 mod relay;
 
@@ -86,8 +86,8 @@ pub struct Router {
     announcements: Announcements,
     pending: PendingRequests,
     fib: Arc<Fib>,
-    /// Prefixes whose records changed since the table was derived.
-    stale: BTreeSet<Prefix>,
+    /// Buckets whose records changed since the table was derived.
+    stale: BTreeSet<Bucket>,
     uplinks_changed: bool,
     /// The table changed since it was given out.
     unpublished: bool,
@@ -157,7 +157,7 @@ impl Router {
         };
         let removed = self.table.remove_link(link);
         debug!(%link, subscriptions = removed.len(), "link down");
-        self.stale.extend(removed.iter().map(|key| key.name.prefix));
+        self.stale.extend(removed.iter().map(|key| key.name.bucket));
         if info.is_uplink() {
             self.uplinks_changed = true;
             self.announcements.uplink_down(link);
@@ -220,6 +220,11 @@ impl Router {
         self.pending
             .poll_timeout()
             .map(|at| (at, "subscription acknowledgement"))
+    }
+
+    /// The forwarding table as of the last drained output, for whoever starts to forward before it changes again.
+    pub fn fib(&self) -> Arc<Fib> {
+        Arc::clone(&self.fib)
     }
 
     /// Counts of this router and of all frames that it handled, closed links included. A node that forwards itself
@@ -292,7 +297,7 @@ impl Router {
                     .table
                     .unsubscribe(link, &header.destination, header.subscription_id);
                 if outcome.is_ok() {
-                    self.stale.insert(header.destination.prefix);
+                    self.stale.insert(EncodedName::of(&header.destination).bucket);
                 }
                 self.ack(
                     link,
@@ -310,7 +315,7 @@ impl Router {
             .subscribe(link, &header.destination, header.subscription_id);
         match inserted {
             Ok(true) => {
-                self.stale.insert(header.destination.prefix);
+                self.stale.insert(EncodedName::of(&header.destination).bucket);
                 Ok(())
             }
             Ok(false) => Ok(()),
@@ -372,8 +377,8 @@ impl Router {
             Some(Arc::clone(state.ingress.link()))
         };
         let fib = Arc::make_mut(&mut self.fib);
-        for prefix in std::mem::take(&mut self.stale) {
-            fib.set_prefix(prefix, PrefixRoutes::build(self.table.of_prefix(prefix), link_of));
+        for bucket in std::mem::take(&mut self.stale) {
+            fib.set_bucket(bucket, TextRoutes::build(self.table.of_bucket(bucket), link_of));
         }
         if std::mem::take(&mut self.uplinks_changed) {
             let uplinks = links.iter().filter_map(|(_, state)| {
@@ -387,3 +392,6 @@ impl Router {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,17 +13,39 @@ use crate::link::LinkId;
 /// The readable components of a name; told apart although their hashes may collide.
 pub(crate) type NameText = Arc<[Box<str>; 3]>;
 
+/// A share of the ids of one prefix; the forwarding table is derived anew bucket by bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Bucket {
+    pub(crate) prefix: Prefix,
+    pub(crate) number: u8,
+}
+
+impl Bucket {
+    /// The bucket of an id, one of 64: a change under a prefix with 10,000 instances then touches 160 of them.
+    pub(crate) fn of(prefix: Prefix, id: NameId) -> Self {
+        let (high, low) = id.halves();
+        // Fibonacci hashing: ids may be counted up as well as random.
+        let mixed = (high ^ low.rotate_left(32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Self {
+            prefix,
+            number: (mixed >> 58) as u8,
+        }
+    }
+}
+
 /// A name exactly as encoded: an absent id and an explicit "any" are different keys (wire-routing A3).
+///
+/// Ordered by bucket first, so that the records of one bucket lie together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EncodedName {
-    pub(crate) prefix: Prefix,
+    pub(crate) bucket: Bucket,
     pub(crate) id: Option<NameId>,
 }
 
 impl EncodedName {
     pub(crate) fn of(name: &NameView<'_>) -> Self {
         Self {
-            prefix: name.prefix,
+            bucket: Bucket::of(name.prefix, name.name().id),
             id: name.id,
         }
     }
@@ -170,22 +192,31 @@ impl SubscriptionTable {
         keys
     }
 
-    /// The records under one prefix, ordered by id, link and subscription id.
+    /// The records of one bucket, ordered by id, link and subscription id.
+    pub(crate) fn of_bucket(
+        &self,
+        bucket: Bucket,
+    ) -> impl Iterator<Item = (&SubscriptionKey, &Option<NameText>)> {
+        self.from_bucket(bucket)
+            .take_while(move |(key, _)| key.name.bucket == bucket)
+    }
+
+    /// The records under one prefix.
     pub(crate) fn of_prefix(
         &self,
         prefix: Prefix,
     ) -> impl Iterator<Item = (&SubscriptionKey, &Option<NameText>)> {
+        self.from_bucket(Bucket { prefix, number: 0 })
+            .take_while(move |(key, _)| key.name.bucket.prefix == prefix)
+    }
+
+    fn from_bucket(&self, bucket: Bucket) -> impl Iterator<Item = (&SubscriptionKey, &Option<NameText>)> {
         let first = SubscriptionKey {
-            name: EncodedName { prefix, id: None },
-            link: LinkId {
-                slot: 0,
-                generation: 0,
-            },
+            name: EncodedName { bucket, id: None },
+            link: LinkId::FIRST,
             subscription_id: 0,
         };
-        self.records
-            .range(first..)
-            .take_while(move |(key, _)| key.name.prefix == prefix)
+        self.records.range(first..)
     }
 }
 

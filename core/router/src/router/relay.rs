@@ -22,7 +22,7 @@ impl Router {
         }
         let inserted = self.table.subscribe(link, &view(destination), 0);
         inserted.map_err(|limit| limit.to_string())?;
-        self.stale.insert(destination.prefix());
+        self.stale.insert(EncodedName::of(&view(destination)).bucket);
         Ok(())
     }
 
@@ -33,7 +33,7 @@ impl Router {
             link,
             subscription_id: 0,
         };
-        self.stale.insert(destination.prefix());
+        self.stale.insert(key.name.bucket);
         self.table.remove(&key)
     }
 
@@ -112,7 +112,7 @@ impl Router {
                 return;
             }
         };
-        self.stale.insert(header.destination.prefix);
+        self.stale.insert(key.name.bucket);
         let Some(announcement) = self.announcements.remove(&key) else {
             self.ack(link, request_id, Ok(()));
             return;
@@ -207,7 +207,7 @@ impl Router {
         }
         if outcome.is_err() && request.action == SubscriptionAction::Subscribe {
             self.table.remove(&request.key);
-            self.stale.insert(request.key.name.prefix);
+            self.stale.insert(request.key.name.bucket);
             self.withdraw(&request.key);
         }
         self.ack(request.key.link, request.request_id, outcome);
