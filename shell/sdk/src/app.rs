@@ -9,7 +9,7 @@ use slim_session::{Command, Counters, Outcome, SessionConfig, SessionId};
 use tokio::sync::Notify;
 
 use crate::error::Error;
-use crate::request::{AppKey, Request, Requests};
+use crate::request::{AppKey, AppLease, NewApp, Request, Requests};
 use crate::service::ServiceHandle;
 use crate::session::{Session, SessionShared};
 
@@ -23,11 +23,13 @@ pub struct App {
     handle: Arc<AppHandle>,
 }
 
-/// The one owner of an application on the user's side: its drop abandons the application.
+/// The one owner of an application on the user's side.
 #[derive(Debug)]
 pub(crate) struct AppHandle {
     shared: Arc<AppShared>,
     pub(crate) requests: Requests,
+    /// Closes the application when the last handle goes.
+    _lease: AppLease,
     /// Keeps the service running.
     _service: Arc<ServiceHandle>,
 }
@@ -35,15 +37,6 @@ pub(crate) struct AppHandle {
 impl AppHandle {
     pub(crate) fn key(&self) -> AppKey {
         self.shared.key
-    }
-}
-
-impl Drop for AppHandle {
-    fn drop(&mut self) {
-        let key = self.key();
-        self.requests.wake.leave(|left| {
-            left.abandoned.insert(key);
-        });
     }
 }
 
@@ -66,7 +59,12 @@ struct AppState {
 
 impl AppShared {
     pub(crate) fn new(key: AppKey, name: FullName) -> Self {
-        Self { key, name, state: Mutex::default(), changed: Notify::new() }
+        Self {
+            key,
+            name,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     pub(crate) fn session(&self, id: SessionId) -> Option<Arc<SessionShared>> {
@@ -137,8 +135,16 @@ impl AppShared {
 }
 
 impl App {
-    pub(crate) fn new(shared: Arc<AppShared>, requests: Requests, service: Arc<ServiceHandle>) -> Self {
-        Self { handle: Arc::new(AppHandle { shared, requests, _service: service }) }
+    pub(crate) fn new(app: NewApp, requests: Requests, service: Arc<ServiceHandle>) -> Self {
+        let NewApp { shared, lease } = app;
+        Self {
+            handle: Arc::new(AppHandle {
+                shared,
+                requests,
+                _lease: lease,
+                _service: service,
+            }),
+        }
     }
 
     /// The application's name with its id.
@@ -149,7 +155,11 @@ impl App {
     /// Opens a session as its initiator: a group at once, one to one when the peer joined.
     pub async fn open(&self, config: SessionConfig) -> Result<Session, Error> {
         let (app, config) = (self.handle.key(), Box::new(config));
-        let shared = self.handle.requests.ask(|reply| Request::Open { app, config, reply }).await?;
+        let shared = self
+            .handle
+            .requests
+            .ask(|reply| Request::Open { app, config, reply })
+            .await?;
         Ok(self.wrap(shared))
     }
 
@@ -201,13 +211,21 @@ impl App {
     /// What was refused, dropped and repeated so far.
     pub async fn counters(&self) -> Result<Counters, Error> {
         let app = self.handle.key();
-        self.handle.requests.ask(|reply| Request::Counters { app, reply }).await
+        self.handle
+            .requests
+            .ask(|reply| Request::Counters { app, reply })
+            .await
     }
 
     /// Ends or leaves every session, withdraws the names and ends the application; bounded, and harmless twice.
     pub async fn close(&self) -> Result<(), Error> {
         let app = self.handle.key();
-        match self.handle.requests.ask(|reply| Request::CloseApp { app, reply }).await {
+        match self
+            .handle
+            .requests
+            .ask(|reply| Request::CloseApp { app, reply })
+            .await
+        {
             Ok(()) | Err(Error::Closed) => Ok(()),
             Err(error) => Err(error),
         }
@@ -224,6 +242,8 @@ impl App {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("name", &self.handle.shared.name).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("name", &self.handle.shared.name)
+            .finish_non_exhaustive()
     }
 }

@@ -61,12 +61,6 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// A server for this endpoint runs already.
-    #[error("{endpoint} is served by this service already; stop it first")]
-    ServerExists {
-        /// As configured.
-        endpoint: String,
-    },
     /// No server of this service has this endpoint.
     #[error("this service does not serve {endpoint}; pass the endpoint that run_server was given")]
     ServerUnknown {

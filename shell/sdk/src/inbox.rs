@@ -51,15 +51,12 @@ pub(crate) enum End {
     Closed,
 }
 
-/// What `Inbox::take` found.
+/// An item on its way to the application.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// The next item; `report` asks the caller to wake the driver, which collects [`Inbox::consumed`].
-    Item { item: Item, report: bool },
-    /// Nothing now.
-    Empty,
-    /// Nothing any more.
-    Ended(End),
+pub(crate) struct Taken {
+    pub(crate) item: Item,
+    /// Enough was consumed to wake the driver, which collects [`Inbox::consumed`].
+    pub(crate) report: bool,
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +84,10 @@ impl Inbox {
         }
         if !matches!(item, Item::Message(_)) {
             if state.notices == NOTICES_MAX {
-                let oldest = state.items.iter().position(|item| !matches!(item, Item::Message(_)));
+                let oldest = state
+                    .items
+                    .iter()
+                    .position(|item| !matches!(item, Item::Message(_)));
                 if let Some(position) = oldest {
                     state.items.remove(position);
                     state.notices -= 1;
@@ -107,26 +107,29 @@ impl Inbox {
         self.changed.notify_waiters();
     }
 
-    /// Removes the next item.
-    pub(crate) fn take(&self) -> Taken {
+    /// Removes the next item; behind the last one, the end.
+    pub(crate) fn take(&self) -> Option<Result<Taken, End>> {
         let mut state = self.lock();
         let Some(item) = state.items.pop_front() else {
-            return state.end.map_or(Taken::Empty, Taken::Ended);
+            return state.end.map(Err);
         };
         let Item::Message(message) = &item else {
             state.notices -= 1;
-            return Taken::Item { item, report: false };
+            return Some(Ok(Taken { item, report: false }));
         };
         state.consumed_messages += 1;
         state.consumed_bytes += message.payload.len();
         let report = state.consumed_messages >= REPORT_MESSAGES || state.consumed_bytes >= REPORT_BYTES;
-        Taken::Item { item, report }
+        Some(Ok(Taken { item, report }))
     }
 
     /// Messages and bytes taken since the last call, for `Endpoint::consumed`.
     pub(crate) fn consumed(&self) -> (usize, usize) {
         let mut state = self.lock();
-        (std::mem::take(&mut state.consumed_messages), std::mem::take(&mut state.consumed_bytes))
+        (
+            std::mem::take(&mut state.consumed_messages),
+            std::mem::take(&mut state.consumed_bytes),
+        )
     }
 
     /// Notices dropped because the application does not read.
@@ -139,9 +142,10 @@ impl Inbox {
         self.lock().end
     }
 
-    /// Waits until `take` returns something else than `Empty`. Takes nothing, so several may wait.
+    /// Waits until `take` returns something. Takes nothing, so several may wait.
     pub(crate) async fn ready(&self) {
-        self.wait(|state| !state.items.is_empty() || state.end.is_some()).await;
+        self.wait(|state| !state.items.is_empty() || state.end.is_some())
+            .await;
     }
 
     /// Waits until nothing can be added any more.
@@ -193,7 +197,11 @@ mod tests {
     }
 
     fn notice(first: u32) -> Item {
-        Item::Lost { sender: "org/ns/bob".parse().unwrap(), first, last: first }
+        Item::Lost {
+            sender: "org/ns/bob".parse().unwrap(),
+            first,
+            last: first,
+        }
     }
 
     #[test]
@@ -203,9 +211,15 @@ mod tests {
         inbox.end(End::Session(CloseReason::Removed));
         inbox.end(End::Closed);
         inbox.push(message(2, 3));
-        assert_eq!(inbox.take(), Taken::Item { item: message(1, 3), report: false });
-        assert_eq!(inbox.take(), Taken::Ended(End::Session(CloseReason::Removed)));
-        assert_eq!(inbox.take(), Taken::Ended(End::Session(CloseReason::Removed)));
+        assert_eq!(
+            inbox.take(),
+            Some(Ok(Taken {
+                item: message(1, 3),
+                report: false
+            }))
+        );
+        assert_eq!(inbox.take(), Some(Err(End::Session(CloseReason::Removed))));
+        assert_eq!(inbox.take(), Some(Err(End::Session(CloseReason::Removed))));
     }
 
     #[test]
@@ -214,8 +228,7 @@ mod tests {
         let mut reported = (0, 0);
         for id in 0..1000u32 {
             inbox.push(message(id, 10));
-            let Taken::Item { report, .. } = inbox.take() else { panic!("an item was pushed") };
-            if report {
+            if inbox.take().unwrap().unwrap().report {
                 let lot = inbox.consumed();
                 assert_eq!(lot.0, REPORT_MESSAGES);
                 reported = (reported.0 + lot.0, reported.1 + lot.1);
@@ -224,7 +237,8 @@ mod tests {
         assert!(1000 - reported.0 < REPORT_MESSAGES);
         assert_eq!(reported.1, reported.0 * 10);
         inbox.push(message(0, REPORT_BYTES));
-        assert!(matches!(inbox.take(), Taken::Item { report: true, .. }));
+        assert!(inbox.take().unwrap().unwrap().report);
+        assert_eq!(inbox.take(), None);
     }
 
     #[test]
@@ -235,8 +249,20 @@ mod tests {
             inbox.push(notice(first));
         }
         assert_eq!(inbox.notices_dropped(), 5);
-        assert_eq!(inbox.take(), Taken::Item { item: message(7, 1), report: false });
-        assert_eq!(inbox.take(), Taken::Item { item: notice(5), report: false });
+        assert_eq!(
+            inbox.take(),
+            Some(Ok(Taken {
+                item: message(7, 1),
+                report: false
+            }))
+        );
+        assert_eq!(
+            inbox.take(),
+            Some(Ok(Taken {
+                item: notice(5),
+                report: false
+            }))
+        );
     }
 
     #[tokio::test]

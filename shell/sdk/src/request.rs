@@ -31,15 +31,43 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 /// Everything but publishes.
 #[derive(Debug)]
 pub(crate) enum Request {
-    CreateApp { name: FullName, identity: Identity, verifier: Verifier, direction: Direction, reply: Reply<Arc<AppShared>> },
-    Open { app: AppKey, config: Box<SessionConfig>, reply: Reply<Arc<SessionShared>> },
+    CreateApp {
+        name: FullName,
+        identity: Identity,
+        verifier: Verifier,
+        direction: Direction,
+        reply: Reply<NewApp>,
+    },
+    Open {
+        app: AppKey,
+        config: Box<SessionConfig>,
+        reply: Reply<Arc<SessionShared>>,
+    },
     Command(CommandRequest),
-    Snapshot { app: AppKey, session: SessionId, reply: Reply<Option<SessionSnapshot>> },
-    Counters { app: AppKey, reply: Reply<Counters> },
-    CloseApp { app: AppKey, reply: Reply<()> },
-    Connect { config: Box<ClientConfig>, reply: Reply<ConnectionId> },
-    Disconnect { connection: ConnectionId, reply: Reply<()> },
-    Shutdown { flush: Duration },
+    Snapshot {
+        app: AppKey,
+        session: SessionId,
+        reply: Reply<Option<SessionSnapshot>>,
+    },
+    Counters {
+        app: AppKey,
+        reply: Reply<Counters>,
+    },
+    CloseApp {
+        app: AppKey,
+        reply: Reply<()>,
+    },
+    Connect {
+        config: Box<ClientConfig>,
+        reply: Reply<ConnectionId>,
+    },
+    Disconnect {
+        connection: ConnectionId,
+        reply: Reply<()>,
+    },
+    Shutdown {
+        flush: Duration,
+    },
 }
 
 /// A command for an endpoint. The permit, if any, is given back when the command ended.
@@ -71,21 +99,43 @@ pub(crate) fn channel() -> (Requests, RequestQueues) {
     let (control, control_queue) = mpsc::channel(REQUESTS_MAX);
     let (publishes, publish_queue) = mpsc::channel(REQUESTS_MAX);
     let wake = Arc::new(Wake::default());
-    let requests = Requests { control, publishes, wake: Arc::clone(&wake) };
-    (requests, RequestQueues { control: control_queue, publishes: publish_queue, wake })
+    let requests = Requests {
+        control,
+        publishes,
+        wake: Arc::clone(&wake),
+    };
+    (
+        requests,
+        RequestQueues {
+            control: control_queue,
+            publishes: publish_queue,
+            wake,
+        },
+    )
 }
 
 impl Requests {
     /// Asks and waits for the answer. A driver that stops answers everything with [`Error::Closed`].
     pub(crate) async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.control.send(request(reply)).await.map_err(|_| Error::Closed)?;
+        self.control
+            .send(request(reply))
+            .await
+            .map_err(|_| Error::Closed)?;
         answer.await.unwrap_or(Err(Error::Closed))
     }
 
     /// Like [`ask`](Self::ask), for a command without permit.
     pub(crate) async fn command(&self, app: AppKey, command: Command) -> Result<Outcome, Error> {
-        self.ask(|reply| Request::Command(CommandRequest { app, command, permit: None, reply })).await
+        self.ask(|reply| {
+            Request::Command(CommandRequest {
+                app,
+                command,
+                permit: None,
+                reply,
+            })
+        })
+        .await
     }
 
     /// Like [`command`](Self::command) on the lane of publishes.
@@ -96,9 +146,43 @@ impl Requests {
         permit: OwnedSemaphorePermit,
     ) -> Result<Outcome, Error> {
         let (reply, answer) = oneshot::channel();
-        let request = CommandRequest { app, command, permit: Some(permit), reply };
+        let request = CommandRequest {
+            app,
+            command,
+            permit: Some(permit),
+            reply,
+        };
         self.publishes.send(request).await.map_err(|_| Error::Closed)?;
         answer.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+/// A created application on its way to its first handle. Dropped on the way, the application closes.
+#[derive(Debug)]
+pub(crate) struct NewApp {
+    pub(crate) shared: Arc<AppShared>,
+    pub(crate) lease: AppLease,
+}
+
+/// Held by the handles of an application; its drop abandons the application.
+#[derive(Debug)]
+pub(crate) struct AppLease {
+    app: AppKey,
+    wake: Arc<Wake>,
+}
+
+impl AppLease {
+    pub(crate) fn new(app: AppKey, wake: Arc<Wake>) -> Self {
+        Self { app, wake }
+    }
+}
+
+impl Drop for AppLease {
+    fn drop(&mut self) {
+        let app = self.app;
+        self.wake.leave(|left| {
+            left.abandoned.insert(app);
+        });
     }
 }
 

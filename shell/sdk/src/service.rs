@@ -44,7 +44,9 @@ pub(crate) struct ServiceHandle {
 
 impl Drop for ServiceHandle {
     fn drop(&mut self) {
-        self.requests.wake.leave(|left| left.abandoned_service = Some(ABANDONED_FLUSH));
+        self.requests
+            .wake
+            .leave(|left| left.abandoned_service = Some(ABANDONED_FLUSH));
     }
 }
 
@@ -52,7 +54,10 @@ impl Service {
     /// Starts the background thread. Needs no runtime of the caller.
     pub fn new() -> Result<Self, Error> {
         let start_error = |error| Error::Start(Error::cause(error));
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(start_error)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(start_error)?;
         let (requests, queues) = request::channel();
         let connections = Arc::new(Connections::default());
         let servers = Arc::new(Servers::default());
@@ -69,8 +74,16 @@ impl Service {
                 drop(running);
             })
             .map_err(start_error)?;
-        let handle = ServiceHandle { requests, connections, servers, runtime: handle, stopped };
-        Ok(Self { handle: Arc::new(handle) })
+        let handle = ServiceHandle {
+            requests,
+            connections,
+            servers,
+            runtime: handle,
+            stopped,
+        };
+        Ok(Self {
+            handle: Arc::new(handle),
+        })
     }
 
     /// Creates an application with this name (without id; the id follows from the identity). Resolves when the
@@ -86,9 +99,15 @@ impl Service {
             warnings::weak_secret();
         }
         let requests = &self.handle.requests;
-        let create = |reply| Request::CreateApp { name, identity, verifier, direction, reply };
-        let shared = requests.ask(create).await?;
-        Ok(App::new(shared, requests.clone(), Arc::clone(&self.handle)))
+        let create = |reply| Request::CreateApp {
+            name,
+            identity,
+            verifier,
+            direction,
+            reply,
+        };
+        let app = requests.ask(create).await?;
+        Ok(App::new(app, requests.clone(), Arc::clone(&self.handle)))
     }
 
     /// Connects to a node: ten dials one second apart unless the configuration says otherwise, then an error.
@@ -99,12 +118,18 @@ impl Service {
             warnings::plain_text(&config.endpoint);
         }
         let config = Box::new(config);
-        self.handle.requests.ask(|reply| Request::Connect { config, reply }).await
+        self.handle
+            .requests
+            .ask(|reply| Request::Connect { config, reply })
+            .await
     }
 
     /// Takes one `connect` back; the last one ends the link after writing its queue out.
     pub async fn disconnect(&self, connection: ConnectionId) -> Result<(), Error> {
-        self.handle.requests.ask(|reply| Request::Disconnect { connection, reply }).await
+        self.handle
+            .requests
+            .ask(|reply| Request::Disconnect { connection, reply })
+            .await
     }
 
     /// The connection to this endpoint, in any spelling of it.
@@ -116,7 +141,10 @@ impl Service {
     /// as everybody does, with [`connect`](Self::connect).
     pub async fn run_server(&self, config: ServerConfig) -> Result<SocketAddr, Error> {
         let servers = Arc::clone(&self.handle.servers);
-        let task = self.handle.runtime.spawn(async move { servers.start(config).await });
+        let task = self
+            .handle
+            .runtime
+            .spawn(async move { servers.start(config).await });
         // The task ends early only when the runtime does.
         task.await.unwrap_or(Err(Error::Closed))
     }
@@ -124,7 +152,10 @@ impl Service {
     /// Stops the node that listens at this endpoint, as it was given to `run_server` or as it was returned.
     pub async fn stop_server(&self, endpoint: &str) -> Result<(), Error> {
         let (servers, endpoint) = (Arc::clone(&self.handle.servers), endpoint.to_owned());
-        let task = self.handle.runtime.spawn(async move { servers.stop(&endpoint).await });
+        let task = self
+            .handle
+            .runtime
+            .spawn(async move { servers.stop(&endpoint).await });
         task.await.unwrap_or(Err(Error::Closed))
     }
 
@@ -132,7 +163,12 @@ impl Service {
     /// call of every handle ends with [`Error::Closed`]. Sessions are not left: close applications first for that.
     pub async fn shutdown(&self, flush: Duration) {
         // An error means that it stopped or stops already.
-        let _ = self.handle.requests.control.send(Request::Shutdown { flush }).await;
+        let _ = self
+            .handle
+            .requests
+            .control
+            .send(Request::Shutdown { flush })
+            .await;
         let mut stopped = self.handle.stopped.clone();
         while stopped.changed().await.is_ok() {}
     }

@@ -100,13 +100,23 @@ impl Session {
 
     /// Name, kind and settings. One to one, the destination carries the peer's id once it joined.
     pub fn info(&self) -> SessionInfo {
-        self.shared.info.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .info
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Adds a member (moderator of a group). Resolves when the member can decrypt and every online member has the
     /// new epoch, at the latest after the session's (retries + 1) × interval per step.
     pub async fn invite(&self, name: FullName) -> Result<Invited, Error> {
-        match self.command(Command::Invite { session: self.id(), name }).await? {
+        match self
+            .command(Command::Invite {
+                session: self.id(),
+                name,
+            })
+            .await?
+        {
             Outcome::Invited { member, unreachable } => Ok(Invited { member, unreachable }),
             other => unreachable_outcome("invite", &other),
         }
@@ -114,7 +124,13 @@ impl Session {
 
     /// Removes a member (moderator of a group); a name without id removes every instance of the name.
     pub async fn remove(&self, name: FullName) -> Result<Removed, Error> {
-        match self.command(Command::Remove { session: self.id(), name }).await? {
+        match self
+            .command(Command::Remove {
+                session: self.id(),
+                name,
+            })
+            .await?
+        {
             Outcome::Removed { members, unreachable } => Ok(Removed { members, unreachable }),
             other => unreachable_outcome("remove", &other),
         }
@@ -128,7 +144,10 @@ impl Session {
         // At most SEND_WINDOW_MAX, so the conversion cannot fail.
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         let window = Arc::clone(&self.shared.window);
-        let permit = window.acquire_many_owned(permits).await.map_err(|_| self.ended())?;
+        let permit = window
+            .acquire_many_owned(permits)
+            .await
+            .map_err(|_| self.ended())?;
         let command = Command::Publish {
             session: self.id(),
             payload,
@@ -157,19 +176,17 @@ impl Session {
 
     /// The next item if there is one now, or the end of the session.
     pub fn try_receive(&self) -> Option<Result<Item, Error>> {
-        match self.shared.inbox.take() {
-            Taken::Item { item, report } => {
-                if report {
-                    let key = (self.app.key(), self.id());
-                    self.app.requests.wake.leave(|left| {
-                        left.consumed.insert(key);
-                    });
-                }
-                Some(Ok(item))
-            }
-            Taken::Empty => None,
-            Taken::Ended(end) => Some(Err(self.end_error(end))),
+        let Taken { item, report } = match self.shared.inbox.take()? {
+            Ok(taken) => taken,
+            Err(end) => return Some(Err(self.end_error(end))),
+        };
+        if report {
+            let key = (self.app.key(), self.id());
+            self.app.requests.wake.leave(|left| {
+                left.consumed.insert(key);
+            });
         }
+        Some(Ok(item))
     }
 
     /// Resolves when [`try_receive`](Self::try_receive) would return something. Takes nothing; several tasks may
@@ -198,18 +215,26 @@ impl Session {
     /// The state of the session, for display and tests.
     pub async fn snapshot(&self) -> Result<SessionSnapshot, Error> {
         let (app, session) = (self.app.key(), self.id());
-        let snapshot = self.app.requests.ask(|reply| Request::Snapshot { app, session, reply }).await?;
+        let snapshot = self
+            .app
+            .requests
+            .ask(|reply| Request::Snapshot { app, session, reply })
+            .await?;
         snapshot.ok_or_else(|| self.explain(CommandError::SessionUnknown(session).into()))
     }
 
     /// Goes offline in a group and stays a member.
     pub async fn go_offline(&self) -> Result<(), Error> {
-        self.command(Command::GoOffline { session: self.id() }).await.map(drop)
+        self.command(Command::GoOffline { session: self.id() })
+            .await
+            .map(drop)
     }
 
     /// Comes back online in a group.
     pub async fn go_online(&self) -> Result<(), Error> {
-        self.command(Command::GoOnline { session: self.id() }).await.map(drop)
+        self.command(Command::GoOnline { session: self.id() })
+            .await
+            .map(drop)
     }
 
     /// Ends the session (its initiator) or leaves it (everybody else). Closing a closed session succeeds.
@@ -249,7 +274,10 @@ impl Session {
 
     fn ended(&self) -> Error {
         // The window is closed after the inbox ended, so there is a reason.
-        self.shared.inbox.ended().map_or(Error::Closed, |end| self.end_error(end))
+        self.shared
+            .inbox
+            .ended()
+            .map_or(Error::Closed, |end| self.end_error(end))
     }
 
     fn end_error(&self, end: End) -> Error {
@@ -260,7 +288,10 @@ impl Session {
     }
 
     fn closed_error(&self, reason: CloseReason) -> Error {
-        Error::SessionClosed { session: self.id(), reason }
+        Error::SessionClosed {
+            session: self.id(),
+            reason,
+        }
     }
 }
 
@@ -273,6 +304,9 @@ fn unreachable_outcome<T>(command: &'static str, outcome: &Outcome) -> Result<T,
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("id", &self.id()).field("closed", &self.is_closed()).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("id", &self.id())
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
     }
 }

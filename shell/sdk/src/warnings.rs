@@ -51,7 +51,8 @@ impl Refusals {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        self.last.is_none_or(|last| now.saturating_since(last) >= REFUSALS_INTERVAL)
+        self.last
+            .is_none_or(|last| now.saturating_since(last) >= REFUSALS_INTERVAL)
     }
 }
 

@@ -1,0 +1,235 @@
+//! The one task that owns everything: takes requests, frames and time, and gives them to the machines.
+//!
+//! It never waits for a handle or a link, so nobody can hold it; links and handles wait for it.
+
+pub(crate) mod connection;
+mod endpoints;
+mod hub;
+mod uplink;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slim_crypto::{Rng, os_seed};
+use slim_net::Clock;
+use slim_proto::Instant;
+use tokio::sync::{Notify, mpsc};
+
+use connection::{ConnectionId, ConnectionTable, Connections};
+use hub::Hub;
+use uplink::{Event, LocalSide, Uplink};
+
+use crate::error::Error;
+use crate::request::{Request, RequestQueues};
+use crate::servers::Servers;
+
+/// Events of links that wait for the driver; a link that cannot add one stops reading.
+const EVENTS_MAX: usize = 64;
+/// A service without deadline of its own looks around this often; nothing depends on it.
+const IDLE: Duration = Duration::from_secs(3600);
+/// What links get to end in good order, beyond the flush.
+const GOODBYE: Duration = Duration::from_millis(250);
+
+/// The owner of a service's state.
+pub(crate) struct Driver {
+    clock: Clock,
+    rng: Rng,
+    hub: Hub,
+    connections: ConnectionTable,
+    servers: Arc<Servers>,
+    queues: RequestQueues,
+    events: mpsc::Receiver<(ConnectionId, Event)>,
+    /// Cloned for each link.
+    event_sender: mpsc::Sender<(ConnectionId, Event)>,
+    /// Told by links whose egress queue has room again.
+    room: Arc<Notify>,
+    local_side: Arc<LocalSide>,
+    stop_at: Option<Instant>,
+}
+
+impl Driver {
+    pub(crate) fn new(queues: RequestQueues, connections: Arc<Connections>, servers: Arc<Servers>) -> Self {
+        let (event_sender, events) = mpsc::channel(EVENTS_MAX);
+        let mut rng = Rng::from_seed(os_seed());
+        let local_side = Arc::new(LocalSide::new(&mut rng));
+        Self {
+            clock: Clock::start(),
+            hub: Hub::new(Rng::from_seed(rng.derive()), Arc::clone(&queues.wake)),
+            rng,
+            connections: ConnectionTable::new(connections),
+            servers,
+            queues,
+            events,
+            event_sender,
+            room: Arc::new(Notify::new()),
+            local_side,
+            stop_at: None,
+        }
+    }
+
+    /// Runs until the service is shut down or abandoned.
+    pub(crate) async fn run(mut self) {
+        while !self.is_done() {
+            let deadline = self.next_deadline();
+            let has_room = self.hub.has_room();
+            tokio::select! {
+                Some((connection, event)) = self.events.recv() => self.handle_event(connection, event),
+                Some(request) = self.queues.control.recv() => self.handle_request(request),
+                // Lesson 1: a full link delays whoever publishes; nothing is dropped behind their back.
+                Some(publish) = self.queues.publishes.recv(), if has_room => {
+                    self.hub.command(self.clock.now(), publish);
+                }
+                () = self.room.notified(), if !has_room => {}
+                () = self.queues.wake.left() => self.handle_wake(),
+                () = tokio::time::sleep_until(self.clock.timer(deadline)) => self.hub.timeout(self.clock.now()),
+            }
+        }
+        self.stop().await;
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let idle = self.clock.now().mono + IDLE;
+        [self.hub.next_timeout(), self.stop_at, Some(idle)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(idle)
+    }
+
+    fn handle_request(&mut self, request: Request) {
+        let now = self.clock.now();
+        match request {
+            Request::CreateApp {
+                name,
+                identity,
+                verifier,
+                direction,
+                reply,
+            } => {
+                self.hub
+                    .create_app(now, name, identity, verifier, direction, reply);
+            }
+            Request::Open { app, config, reply } => self.hub.open(now, app, *config, reply),
+            Request::Command(request) => self.hub.command(now, request),
+            Request::Snapshot { app, session, reply } => {
+                let _ = reply.send(self.hub.snapshot(app, session));
+            }
+            Request::Counters { app, reply } => {
+                let _ = reply.send(self.hub.counters(app));
+            }
+            Request::CloseApp { app, reply } => self.hub.close_app(now, app, Some(reply)),
+            Request::Connect { config, reply } => {
+                let seed = self.rng.derive();
+                let (events, room) = (self.event_sender.clone(), Arc::clone(&self.room));
+                let (clock, local_side) = (self.clock, Arc::clone(&self.local_side));
+                self.connections.connect(*config, reply, |id, config| {
+                    Uplink::start(id, config, clock, &local_side, Rng::from_seed(seed), events, room)
+                });
+            }
+            Request::Disconnect { connection, reply } => self.connections.disconnect(connection, reply),
+            Request::Shutdown { flush } => self.begin_stop(flush),
+        }
+    }
+
+    fn handle_wake(&mut self) {
+        let now = self.clock.now();
+        let left = self.queues.wake.collect();
+        for (app, session) in left.consumed {
+            self.hub.consumed(now, app, session);
+        }
+        for app in left.abandoned {
+            self.hub.close_app(now, app, None);
+        }
+        if let Some(flush) = left.abandoned_service {
+            self.begin_stop(flush);
+        }
+    }
+
+    fn handle_event(&mut self, connection: ConnectionId, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::Up { info, sender } => {
+                let link = self.hub.uplink_up(now, *info, sender);
+                if let Some(attempt) = self.connections.up(connection, link) {
+                    self.confirm_names(connection, attempt);
+                }
+            }
+            Event::Frame(frame) => {
+                if let Some(link) = self.connections.link(connection) {
+                    self.hub.frame(now, link, &frame);
+                }
+            }
+            Event::Failed { cause, is_final } => {
+                if let Some(link) = self.connections.failed(connection, &cause, is_final) {
+                    self.hub.uplink_down(now, link);
+                }
+            }
+            Event::Confirmed { attempt, result } => self.connections.confirmed(connection, attempt, &result),
+            Event::Stopped => {
+                if let Some(link) = self.connections.stopped(connection) {
+                    self.hub.uplink_down(now, link);
+                }
+            }
+        }
+    }
+
+    /// Has every name confirmed by the nodes; the result comes as an event. Bounded by the core's deadlines.
+    fn confirm_names(&mut self, connection: ConnectionId, attempt: u64) {
+        let answers = self.hub.announce_names(self.clock.now());
+        let events = self.event_sender.clone();
+        tokio::spawn(async move {
+            let mut result = Ok(());
+            for answer in answers {
+                match answer.await {
+                    Ok(Err(error)) if !matches!(error, Error::Closed) => result = Err(error),
+                    // An application that closed meanwhile needs no name.
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            let _ = events
+                .send((connection, Event::Confirmed { attempt, result }))
+                .await;
+        });
+    }
+
+    fn begin_stop(&mut self, flush: Duration) {
+        let deadline = self.clock.now().mono + flush;
+        self.stop_at = Some(self.stop_at.map_or(deadline, |earlier| earlier.min(deadline)));
+        // What was sent before is still done; what comes now fails at its sender.
+        self.queues.control.close();
+        self.queues.publishes.close();
+    }
+
+    fn is_done(&self) -> bool {
+        let Some(deadline) = self.stop_at else {
+            return false;
+        };
+        let is_idle = !self.hub.is_busy()
+            && self.queues.control.is_empty()
+            && self.queues.publishes.is_empty()
+            && self.hub.uplinks().all(uplink::UplinkSender::is_drained);
+        is_idle || deadline <= self.clock.now().mono
+    }
+
+    /// Answers everybody, ends links and nodes.
+    async fn stop(mut self) {
+        self.hub.end();
+        self.connections.stop_all();
+        let remaining = self
+            .stop_at
+            .map_or(Duration::ZERO, |at| at.saturating_since(self.clock.now().mono));
+        let goodbye = async {
+            while !self.connections.is_empty() {
+                let Some((connection, event)) = self.events.recv().await else {
+                    break;
+                };
+                if matches!(event, Event::Stopped) {
+                    self.connections.stopped(connection);
+                }
+            }
+        };
+        // A link that does not end in time is cut when the runtime goes.
+        let _ = tokio::time::timeout(remaining + GOODBYE, goodbye).await;
+        self.servers.stop_all(remaining + GOODBYE).await;
+    }
+}
