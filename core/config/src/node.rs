@@ -129,6 +129,16 @@ impl ServiceConfig {
     ];
     const DATAPLANE_KEYS: &[&str] = &["servers", "clients", "outbound_clients", "enforce_pqc"];
 
+    /// A service with one listener and nothing else, for a node inside another program.
+    pub fn embedded(server: ServerConfig) -> Self {
+        Self {
+            id: ServiceId { name: "0".into() },
+            node_id: None,
+            servers: vec![server],
+            clients: Vec::new(),
+        }
+    }
+
     fn parse(key: &str, field: &Field<'_>, warnings: &mut Vec<Warning>) -> Result<Self, ConfigError> {
         let id = ServiceId::parse(key, field)?;
         if *field.value() == Value::Null {

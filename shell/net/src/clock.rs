@@ -49,7 +49,10 @@ mod tests {
         let deadline = clock.now().mono + Duration::from_secs(3);
         tokio::time::sleep_until(clock.timer(deadline)).await;
         let late = clock.now().mono.saturating_since(deadline);
-        assert!(clock.now().mono >= deadline && late < Duration::from_millis(10), "{late:?}");
+        assert!(
+            clock.now().mono >= deadline && late < Duration::from_millis(10),
+            "{late:?}"
+        );
         assert!(clock.now().unix > UnixTime(1_700_000_000));
     }
 

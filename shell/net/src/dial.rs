@@ -154,17 +154,20 @@ pub async fn dial(config: &ClientConfig) -> Result<Dialed, DialError> {
         }
         Ok(Ok(socket)) => socket,
     };
-    prepare(&socket, config.keepalive.tcp_keepalive).map_err(|error| DialError::Connect {
-        endpoint: endpoint(),
-        error,
-    })?;
+    let prepared = prepare(&socket, config.keepalive.tcp_keepalive);
+    let peer = prepared
+        .and_then(|()| socket.peer_addr())
+        .map_err(|error| DialError::Connect {
+            endpoint: endpoint(),
+            error,
+        })?;
     let authority = config.endpoint.authority();
     let call = CallHeaders {
         authority: config.origin.as_deref().unwrap_or(&authority),
         extra: &config.headers,
     };
     let keepalive = &config.keepalive;
-    open(socket, &call, keepalive.http2_keepalive, keepalive.timeout).await
+    open(socket, peer, &call, keepalive.http2_keepalive, keepalive.timeout).await
 }
 
 /// Attempts until one succeeds, the policy ends, or the peer's refusal is final. `on_failure` hears of each

@@ -111,6 +111,13 @@ impl EgressSender {
     /// Queues a frame, waiting at most `limit` for space. For one sender's own traffic only: whoever waits here
     /// reads nothing more from its peer.
     pub async fn push_within(&self, egress: Egress, limit: Duration) -> Result<(), Refused> {
+        let has_space = {
+            let state = self.0.lock();
+            state.closing.is_some() || !state.queue.is_full_for(egress.len())
+        };
+        if has_space {
+            return self.push(egress);
+        }
         let wait_for_space = async {
             loop {
                 let space = self.0.space.notified();
@@ -157,8 +164,8 @@ impl EgressSender {
 impl EgressReceiver {
     /// Waits for frames and moves one batch to the writer; `Err` when the link's output ends.
     ///
-    /// Cancel safe: frames leave the queue only together with the return.
-    pub async fn next_batch(&mut self, writer: &mut FrameWriter) -> Result<(), Closing> {
+    /// One caller at a time. Cancel safe: frames leave the queue only together with the return.
+    pub async fn next_batch(&self, writer: &mut FrameWriter) -> Result<(), Closing> {
         loop {
             let readable = self.0.readable.notified();
             {
@@ -270,7 +277,10 @@ mod tests {
         assert_eq!(sender.push(frame(8)), Err(Refused::Full));
         receiver.stalled().await;
         let waited = before.elapsed();
-        assert!(waited >= Duration::from_secs(10) && waited < Duration::from_secs(11), "{waited:?}");
+        assert!(
+            waited >= Duration::from_secs(10) && waited < Duration::from_secs(11),
+            "{waited:?}"
+        );
         assert_eq!(sender.refused(), 1);
     }
 

@@ -87,11 +87,7 @@ impl Listener {
                 tracing::debug!(%peer, %error, "connection lost before it began");
                 continue;
             }
-            return AcceptedSocket {
-                socket,
-                peer,
-                permit,
-            };
+            return AcceptedSocket { socket, peer, permit };
         }
     }
 }
@@ -209,6 +205,9 @@ mod tests {
             .map(|_| limits.admit("127.0.0.1".parse().unwrap()).unwrap())
             .collect();
         assert_eq!(permits.len(), 3);
-        assert!(limits.admit("127.0.0.1".parse().unwrap()).is_none(), "the total holds");
+        assert!(
+            limits.admit("127.0.0.1".parse().unwrap()).is_none(),
+            "the total holds"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The dialling side of one connection.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE as CONTENT_TYPE_HEADER;
@@ -32,6 +33,8 @@ pub struct Dialed {
     pub reader: FrameReader,
     /// Frames to the acceptor.
     pub writer: FrameWriter,
+    /// The acceptor's address.
+    pub peer: SocketAddr,
     /// The task that moves the connection's bytes.
     pub connection: DialedConnection,
 }
@@ -67,6 +70,7 @@ pub(crate) struct CallHeaders<'a> {
 /// Speaks HTTP/2 on a fresh socket and opens the call.
 pub(crate) async fn open<Io>(
     io: Io,
+    peer: SocketAddr,
     call: &CallHeaders<'_>,
     ping_interval: Duration,
     ping_timeout: Duration,
@@ -98,6 +102,7 @@ where
         Ok(Dialed {
             reader: FrameReader::new(response.into_body()),
             writer: FrameWriter::new(stream, Role::Dialer),
+            peer,
             connection,
         })
     };
@@ -154,9 +159,14 @@ fn check<T>(response: &Response<T>) -> Result<(), Status> {
     }
     let status = response.status();
     if status != StatusCode::OK {
-        return Err(Status::new(Code::of_http(status), &format!("HTTP status {status}")));
+        return Err(Status::new(
+            Code::of_http(status),
+            &format!("HTTP status {status}"),
+        ));
     }
-    let content_type = headers.get(CONTENT_TYPE_HEADER).map_or(&b""[..], HeaderValue::as_bytes);
+    let content_type = headers
+        .get(CONTENT_TYPE_HEADER)
+        .map_or(&b""[..], HeaderValue::as_bytes);
     if !content_type.starts_with(CONTENT_TYPE.as_bytes()) {
         return Err(Status::new(Code::UNKNOWN, "the peer does not speak gRPC"));
     }

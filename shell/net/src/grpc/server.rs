@@ -238,7 +238,10 @@ fn answer(
         .get("grpc-encoding")
         .is_some_and(|encoding| encoding != "identity")
     {
-        Some(refused(&Status::new(Code::UNIMPLEMENTED, "compression is not supported")))
+        Some(refused(&Status::new(
+            Code::UNIMPLEMENTED,
+            "compression is not supported",
+        )))
     } else if draining {
         Some(refused(&Status::new(Code::UNAVAILABLE, "the node is stopping")))
     } else if !trusted {
@@ -268,7 +271,9 @@ fn plain(status: StatusCode) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = status;
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("POST"));
     }
     response
 }
@@ -331,7 +336,11 @@ impl<'a> Life<'a> {
         }
         if no_calls {
             let (had_a_call, opening) = (self.had_a_call, self.settings.opening_timeout);
-            let limit = if had_a_call { limits.max_connection_idle } else { opening };
+            let limit = if had_a_call {
+                limits.max_connection_idle
+            } else {
+                opening
+            };
             let quiet = self.quiet.get_or_insert_with(|| Box::pin(sleep(limit)));
             if quiet.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Verdict::End(if had_a_call {

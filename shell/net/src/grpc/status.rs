@@ -148,7 +148,11 @@ fn percent_decode(bytes: &[u8]) -> String {
     let mut decoded = Vec::new();
     let mut rest = bytes;
     while let [first, tail @ ..] = rest {
-        let hex = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let hex = |byte: &u8| {
+            char::from(*byte)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
         let (byte, tail) = match tail {
             [high, low, after @ ..] if *first == b'%' => match (hex(high), hex(low)) {
                 (Some(high), Some(low)) => (high << 4 | low, after),

@@ -1,0 +1,99 @@
+//! A node inside a tokio runtime: started from a configuration, drained on request.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use slim_config::{NodeConfig, ServerConfig, ServiceConfig};
+use slim_net::ListenError;
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use crate::counters::NodeCounters;
+use crate::service::{Service, plain_text_note};
+
+/// The services of one configuration, running. Dropping a node cuts every link; [`drain`](Self::drain) says goodbye
+/// first.
+#[derive(Debug)]
+pub struct Node {
+    services: Vec<Service>,
+}
+
+/// Why a node did not start. What had started is stopped again.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An endpoint cannot be listened on.
+    #[error("service {service}: {error}")]
+    Listen {
+        /// The service's id.
+        service: String,
+        /// Which endpoint, and why.
+        error: ListenError,
+    },
+}
+
+/// The node was not done in time; the rest was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not drained within {limit:?}; the remaining links were cut")]
+pub struct DrainError {
+    /// The time it had.
+    pub limit: Duration,
+}
+
+impl Node {
+    /// Starts every service. Needs a tokio runtime; its worker threads do the work. `notes` are logged as
+    /// warnings by the first service, after it runs.
+    pub async fn start(config: &NodeConfig, notes: Vec<String>) -> Result<Self, StartError> {
+        Self::start_services(&config.services, notes).await
+    }
+
+    /// Starts one listener and nothing else, for programs that bring their own node.
+    pub async fn serve(server: ServerConfig) -> Result<Self, StartError> {
+        Self::start_services(&[ServiceConfig::embedded(server)], Vec::new()).await
+    }
+
+    async fn start_services(configs: &[ServiceConfig], mut notes: Vec<String>) -> Result<Self, StartError> {
+        let mut services = Vec::with_capacity(configs.len());
+        for config in configs {
+            info!(target: "slim", "Starting service: {}", config.id);
+            notes.extend(plain_text_note(&config.servers));
+            let started = Service::start(config, std::mem::take(&mut notes)).await;
+            services.push(started.map_err(|error| StartError::Listen {
+                service: config.id.to_string(),
+                error,
+            })?);
+        }
+        Ok(Self { services })
+    }
+
+    /// The bound addresses of all listeners, in the order of the configuration.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.services
+            .iter()
+            .flat_map(|service| service.local_addresses.iter().copied())
+            .collect()
+    }
+
+    /// Counts per service, in the order of the configuration. Frames of open links are not in yet.
+    pub fn counters(&self) -> Vec<NodeCounters> {
+        self.services
+            .iter()
+            .map(|service| service.shared.totals.snapshot())
+            .collect()
+    }
+
+    /// Stops accepting, ends every link with status OK, and returns when all is done, at the latest after `limit`.
+    pub async fn drain(mut self, limit: Duration) -> Result<(), DrainError> {
+        let drain_all = async {
+            // One after the other would give the last service no time; starting them together does.
+            let mut drains = tokio::task::JoinSet::new();
+            for mut service in self.services.drain(..) {
+                drains.spawn(async move {
+                    service.drain().await;
+                    debug!(counters = ?service.shared.totals.snapshot(), "service drained");
+                });
+            }
+            while drains.join_next().await.is_some() {}
+        };
+        timeout(limit, drain_all).await.map_err(|_| DrainError { limit })
+    }
+}

@@ -1,0 +1,54 @@
+//! The signals that stop a node: SIGINT and SIGTERM, also as process 1 of a container.
+
+use std::io;
+
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Listens from its construction on. Process 1 has no default reaction to signals, so build it first.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+#[cfg(unix)]
+impl StopSignals {
+    /// Installs the handlers.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The name of the next signal.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// Systems without signals have Ctrl-C only.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub struct StopSignals;
+
+#[cfg(not(unix))]
+impl StopSignals {
+    /// Nothing to install.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// The name of the next signal.
+    pub async fn next(&mut self) -> &'static str {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        "Ctrl-C"
+    }
+}
