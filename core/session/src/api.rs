@@ -82,6 +82,15 @@ impl Reliability {
         self.interval.saturating_mul(self.max_retries.saturating_add(1))
     }
 
+    /// The same period with enough repetitions to last this long.
+    pub(crate) fn lasting_at_least(self, duration: Duration) -> Self {
+        let periods = duration.as_millis() / self.interval.as_millis().max(1);
+        Self {
+            max_retries: self.max_retries.max(u32::try_from(periods).unwrap_or(u32::MAX)),
+            ..self
+        }
+    }
+
     pub(crate) fn to_wire(self) -> TimerSettings {
         TimerSettings {
             timeout_ms: u32::try_from(self.interval.as_millis()).unwrap_or(u32::MAX),

@@ -18,7 +18,11 @@ impl Session {
         message: &Message,
         verified: &Verified,
     ) {
-        if !self.may_send(message, verified) {
+        let key_fits = self
+            .epochs
+            .as_ref()
+            .is_none_or(|epochs| epochs.key_fits(verified));
+        if !key_fits || !self.may_send(message, verified) {
             shared.counters.not_authorised += 1;
             return;
         }

@@ -241,7 +241,7 @@ impl Session {
     }
 
     /// A message's fate is known.
-    pub(crate) fn on_published(&mut self, shared: &mut Shared, finished: Finished) {
+    pub(crate) fn on_published(&self, shared: &mut Shared, finished: Finished) {
         let Finished { id, ticket, outcome } = finished;
         shared.timers.cancel(self.id.0, &TimerKey::Data(id));
         let silent = outcome
@@ -567,7 +567,7 @@ impl Session {
 
     // ----- gaps -----
 
-    fn ask_for(&mut self, shared: &mut Shared, now: Now, sender: &FullName, position: u64) {
+    fn ask_for(&self, shared: &mut Shared, now: Now, sender: &FullName, position: u64) {
         let content = Content::Application {
             payload_type: String::new(),
             blob: Bytes::new(),

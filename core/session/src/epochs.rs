@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use slim_auth::{Identity, Verifier};
+use slim_auth::{Identity, Verified, Verifier};
 use slim_crypto::Rng;
 use slim_mls::{Applied, Commit, Group, MlsClient, MlsError, OpenError, Opened};
 use slim_proto::limits::PARKED_COMMITS_MAX;
@@ -96,6 +96,16 @@ impl Epochs {
 
     pub(crate) fn contains(&self, subject: &str) -> bool {
         self.group.as_ref().is_some_and(|group| group.contains(subject))
+    }
+
+    /// False if the subject is in the tree with another key: a holder of the shared secret can mint a token for
+    /// any subject, but has not the member's key (W1).
+    pub(crate) fn key_fits(&self, verified: &Verified) -> bool {
+        let leaf = self
+            .group
+            .as_ref()
+            .and_then(|group| group.signature_key(&verified.subject));
+        leaf.is_none_or(|key| key == verified.public_key)
     }
 
     /// Moderator: one commit; its id is the new `commit_id`.

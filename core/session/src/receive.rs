@@ -211,10 +211,10 @@ impl Stream {
     }
 
     fn ask(&mut self, position: u64, steps: &mut Vec<Step>) {
-        if !self.asked.contains_key(&position) {
-            self.asked.insert(position, 0);
+        self.asked.entry(position).or_insert_with(|| {
             steps.push(Step::Ask(position));
-        }
+            0
+        });
     }
 
     fn filled(&mut self, position: u64, steps: &mut Vec<Step>) {

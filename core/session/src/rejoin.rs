@@ -36,7 +36,16 @@ impl Session {
     // ----- moderator -----
 
     /// A member asks to be added anew. Asked while busy, it waits its turn (R2); asked twice, the latest counts.
+    /// A repetition of one that is being served, or was, is recognised by its key package (T-K1): the reply has
+    /// its own timer, and a second commit for the same package would put the member out of the tree.
     pub(crate) fn on_rejoin_request(&mut self, shared: &mut Shared, now: Now, message: Message) {
+        let Some(Payload::RejoinRequest { key_package, .. }) = message.command() else {
+            return;
+        };
+        if self.used_key_packages.get(&message.source) == Some(key_package) {
+            shared.counters.replayed += 1;
+            return;
+        }
         self.queue.retain(|change| {
             !matches!(change, Change::Rejoin(Rejoin { request: Some(old), .. }) if old.source == message.source)
         });
@@ -79,6 +88,7 @@ impl Session {
         };
         let commit_id = epochs.commit_id;
         let Some(welcome) = commit.welcome else { return };
+        self.used_key_packages.insert(member.clone(), key_package.clone());
         shared.counters.rejoins += 1;
         let waiting_for = self.roster.online_others();
         self.mark_online(shared, &member);

@@ -2,7 +2,9 @@
 //! `impl Session` to be read from top to bottom: invite, remove, rejoin, close, participant, presence, data.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
+use bytes::Bytes;
 use slim_proto::message::metadata::RESERVED;
 use slim_proto::{Command as Payload, FullName, Message, Now, Participant, SessionKind};
 
@@ -66,6 +68,10 @@ pub(crate) struct Channel {
 
 /// A membership change; a moderator runs one at a time (Invariant 12).
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a short queue; boxing would only hide the flow"
+)]
 pub(crate) enum Change {
     Invite(Invite),
     Remove(Remove),
@@ -102,6 +108,8 @@ pub(crate) struct Session {
     /// Highest epoch that a member has shown, if above the own.
     pub(crate) seen_epoch: u64,
     pub(crate) rejoins_since: (slim_proto::Instant, u32),
+    /// Moderator: the key package of each member's last rejoin.
+    pub(crate) used_key_packages: BTreeMap<FullName, Bytes>,
     pub(crate) window: SendWindow,
     /// Published while the first member is still being invited.
     pub(crate) held: Vec<Draft>,
@@ -174,6 +182,7 @@ impl Session {
             heartbeat_forced: false,
             seen_epoch: 0,
             rejoins_since: (now.mono, 0),
+            used_key_packages: BTreeMap::new(),
             window: SendWindow::new(),
             held: Vec::new(),
             streams: BTreeMap::new(),
@@ -276,7 +285,10 @@ impl Session {
         awaiting: Awaiting,
     ) -> u64 {
         let nobody = awaiting == Awaiting::All(BTreeSet::new());
-        let timing = self.timing();
+        let mut timing = self.timing();
+        if purpose == Purpose::Rejoin {
+            timing = timing.lasting_at_least(REJOIN_PATIENCE);
+        }
         shared.send_command(now, &message);
         if message.destination == self.control {
             self.active_since_tick = true;
@@ -304,7 +316,7 @@ impl Session {
     }
 
     /// Sends a message that nobody answers.
-    pub(crate) fn tell(&mut self, shared: &mut Shared, now: Now, destination: &FullName, payload: Payload) {
+    pub(crate) fn tell(&self, shared: &mut Shared, now: Now, destination: &FullName, payload: Payload) {
         let id = shared.message_id();
         let message = self.control_message(destination, id, payload);
         shared.send_command(now, &message);
@@ -428,6 +440,7 @@ impl Session {
         self.streams.remove(name);
         self.direct_seen.remove(name);
         self.retransmissions.remove(name);
+        self.used_key_packages.remove(name);
         self.cancel_gap_timers(shared, name);
         self.stop_waiting_for(shared, now, name, MissReason::Left);
         self.membership_event(shared, name, MembershipChange::Left);
@@ -618,6 +631,8 @@ impl Session {
     }
 }
 
+/// A rejoin waits at least so long: the moderator may be busy with an invitation that nobody answers.
+const REJOIN_PATIENCE: Duration = Duration::from_secs(30);
 /// Fan-out of messages to all members (wire-session §0.4).
 pub(crate) const FANOUT_ALL: u32 = 256;
 

@@ -287,3 +287,52 @@ impl Shared {
         self.transmits.push_back(request.encode());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use slim_proto::Instant;
+
+    use super::*;
+    use crate::api::Direction;
+
+    #[test]
+    fn w13_the_cache_of_verified_tokens_is_bounded() {
+        let mut rng = Rng::from_seed([1; 32]);
+        let identity =
+            Identity::shared_secret("org/ns/a", "a-secret-of-more-than-thirty-two-bytes", &mut rng).unwrap();
+        let config = EndpointConfig {
+            name: "org/ns/a".parse().unwrap(),
+            direction: Direction::Bidirectional,
+        };
+        let mut shared = Shared::new(config, identity.clone(), identity.verifier(), [2; 32]);
+        let now = Now {
+            mono: Instant::ZERO,
+            unix: UnixTime(1_800_000_000),
+        };
+        for _ in 0..VERIFIED_TOKENS_MAX + 100 {
+            let token = identity.token(now.unix, &mut rng);
+            assert!(shared.verify_token(now, &token).is_ok());
+            assert!(shared.verified_tokens.len() <= VERIFIED_TOKENS_MAX);
+        }
+    }
+
+    #[test]
+    fn a_cached_token_expires_with_the_clock() {
+        let mut rng = Rng::from_seed([1; 32]);
+        let identity =
+            Identity::shared_secret("org/ns/a", "a-secret-of-more-than-thirty-two-bytes", &mut rng).unwrap();
+        let config = EndpointConfig {
+            name: "org/ns/a".parse().unwrap(),
+            direction: Direction::Bidirectional,
+        };
+        let mut shared = Shared::new(config, identity.clone(), identity.verifier(), [2; 32]);
+        let at = |secs| Now {
+            mono: Instant::ZERO,
+            unix: UnixTime(secs),
+        };
+        let token = identity.token(UnixTime(1000), &mut rng);
+        assert!(shared.verify_token(at(1000), &token).is_ok());
+        assert!(shared.verify_token(at(4600), &token).is_ok());
+        assert!(shared.verify_token(at(4601), &token).is_err());
+    }
+}

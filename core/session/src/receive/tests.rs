@@ -62,7 +62,10 @@ fn a_lost_message_is_reported_once_and_the_stream_goes_on() {
     let mut steps = Vec::new();
     stream.declare_lost(2, &mut steps);
     stream.declare_lost(3, &mut steps);
-    let lost: Vec<_> = steps.iter().filter(|step| matches!(step, Step::Lost(..))).collect();
+    let lost: Vec<_> = steps
+        .iter()
+        .filter(|step| matches!(step, Step::Lost(..)))
+        .collect();
     assert_eq!(lost, [&Step::Lost(2, 2), &Step::Lost(3, 3)]);
     assert_eq!(delivered(&steps), [4]);
     assert!(feed(&mut stream, &[2, 3, 4]).is_empty());
