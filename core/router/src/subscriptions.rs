@@ -197,7 +197,7 @@ impl SubscriptionTable {
         &self,
         bucket: Bucket,
     ) -> impl Iterator<Item = (&SubscriptionKey, &Option<NameText>)> {
-        self.from_bucket(bucket)
+        self.starting_at(bucket)
             .take_while(move |(key, _)| key.name.bucket == bucket)
     }
 
@@ -206,11 +206,11 @@ impl SubscriptionTable {
         &self,
         prefix: Prefix,
     ) -> impl Iterator<Item = (&SubscriptionKey, &Option<NameText>)> {
-        self.from_bucket(Bucket { prefix, number: 0 })
+        self.starting_at(Bucket { prefix, number: 0 })
             .take_while(move |(key, _)| key.name.bucket.prefix == prefix)
     }
 
-    fn from_bucket(&self, bucket: Bucket) -> impl Iterator<Item = (&SubscriptionKey, &Option<NameText>)> {
+    fn starting_at(&self, bucket: Bucket) -> impl Iterator<Item = (&SubscriptionKey, &Option<NameText>)> {
         let first = SubscriptionKey {
             name: EncodedName { bucket, id: None },
             link: LinkId::FIRST,
