@@ -69,10 +69,15 @@ impl Session {
         };
         let (message, purpose, awaiting) = if self.is_moderator() {
             let waiting_for = self.roster.online_others();
+            let participants = self.roster.names();
             if waiting_for.is_empty() {
+                if participants.len() > 1 {
+                    // Whoever is away may still hear it; nobody is waited for.
+                    let control = self.control.clone();
+                    self.tell(shared, now, &control, Payload::GroupClose { participants });
+                }
                 return self.end(shared, now, CloseReason::Local);
             }
-            let participants = self.roster.names();
             // One to one: to the peer alone; upstream's close reaches every instance of the name (W12).
             let mut message = Message::new(
                 self.local.clone(),

@@ -26,7 +26,6 @@ impl Session {
             shared.counters.not_authorised += 1;
             return;
         }
-        self.roster.heard(&message.source);
         if is_answer(message.kind) {
             if !self.ignores_while_offline(message.kind) {
                 self.on_answer(shared, now, message, &verified.subject);
@@ -51,6 +50,8 @@ impl Session {
             }
             None => {}
         }
+        // Only now: a repeated message is no sign of life, it may come from a recording.
+        self.roster.heard(&message.source);
         if self.dispatch(shared, now, message, verified)
             && self.replay.seen(&message.source, message.message_id).is_none()
         {
@@ -151,7 +152,8 @@ impl Session {
     fn ignores_while_offline(&self, kind: MessageKind) -> bool {
         match self.presence {
             Presence::Online | Presence::GoingOffline(_) => false,
-            Presence::Offline => true,
+            // Upstream ignores the end of the session too, and comes back to one that is gone.
+            Presence::Offline => !matches!(kind, MessageKind::GroupClose | MessageKind::LeaveRequest),
             Presence::GoingOnline(_) => !matches!(
                 kind,
                 MessageKind::GroupAck | MessageKind::GroupNack | MessageKind::RejoinReply

@@ -288,8 +288,8 @@ impl Session {
             shared.counters.not_authorised += 1;
             return;
         }
-        self.roster.heard(member);
         if let Some(finished) = self.window.acknowledge(id, member) {
+            self.roster.heard(member);
             self.on_published(shared, finished);
         }
         if message.kind == MessageKind::RtxRequest {

@@ -391,6 +391,44 @@ fn going_offline_and_back_keeps_membership_even_across_a_new_epoch() {
 }
 
 #[test]
+fn a_session_that_ends_while_a_member_is_offline_ends_for_it_too() {
+    let mut net = Net::with(&["alice", "bob"]);
+    let session = net.group("alice", true, &["bob"]);
+    net.wait("bob", Command::GoOffline { session }).unwrap();
+    net.wait("alice", Command::Close { session }).unwrap();
+    assert!(net.app("bob").events.contains(&Event::Closed {
+        session,
+        reason: CloseReason::ByModerator
+    }));
+    assert!(net.app("bob").endpoint.session_ids().is_empty());
+}
+
+#[test]
+fn a_recorded_heartbeat_is_no_sign_of_life() {
+    let mut net = Net::with(&["alice", "bob", "carol"]);
+    let session = net.group("alice", true, &["bob", "carol"]);
+    net.advance(Duration::from_secs(11));
+    let (_, heartbeat) = net
+        .trace
+        .iter()
+        .find(|(from, message)| from == "carol" && message.kind == K::Heartbeat)
+        .cloned()
+        .unwrap();
+    net.apps.get_mut("carol").unwrap().frozen = true;
+    for _ in 0..9 {
+        net.advance(Duration::from_secs(5));
+        net.inject("alice", &heartbeat);
+    }
+    let carol = net.name("carol");
+    assert!(
+        net.snapshot("alice", session)
+            .members
+            .iter()
+            .any(|member| member.name == carol && !member.online)
+    );
+}
+
+#[test]
 fn a_lost_commit_is_repaired_and_data_of_its_epoch_waits_for_it() {
     let mut net = Net::with(&["alice", "bob", "carol"]);
     let session = net.group("alice", true, &["bob"]);

@@ -1,7 +1,16 @@
 //! A network of endpoints in virtual time around the smallest node that can route for them. The simulator has
 //! real routers and faults by seed; here a test says exactly which message is lost, held or forged.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "shared by several test crates")]
-#![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::wildcard_enum_match_arm)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "shared by several test crates"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    clippy::wildcard_enum_match_arm
+)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
