@@ -110,30 +110,30 @@ impl Session {
     /// Adds a member (moderator of a group). Resolves when the member can decrypt and every online member has the
     /// new epoch, at the latest after the session's (retries + 1) × interval per step.
     pub async fn invite(&self, name: FullName) -> Result<Invited, Error> {
-        match self
+        let outcome = self
             .command(Command::Invite {
                 session: self.id(),
                 name,
             })
-            .await?
-        {
-            Outcome::Invited { member, unreachable } => Ok(Invited { member, unreachable }),
-            other => unreachable_outcome("invite", &other),
-        }
+            .await?;
+        let Outcome::Invited { member, unreachable } = outcome else {
+            return Err(foreign("invite", &outcome));
+        };
+        Ok(Invited { member, unreachable })
     }
 
     /// Removes a member (moderator of a group); a name without id removes every instance of the name.
     pub async fn remove(&self, name: FullName) -> Result<Removed, Error> {
-        match self
+        let outcome = self
             .command(Command::Remove {
                 session: self.id(),
                 name,
             })
-            .await?
-        {
-            Outcome::Removed { members, unreachable } => Ok(Removed { members, unreachable }),
-            other => unreachable_outcome("remove", &other),
-        }
+            .await?;
+        let Outcome::Removed { members, unreachable } = outcome else {
+            return Err(foreign("remove", &outcome));
+        };
+        Ok(Removed { members, unreachable })
     }
 
     /// Sends a message. In a reliable session it resolves when everybody expected has acknowledged, or fails with
@@ -156,10 +156,11 @@ impl Session {
             to: options.to,
         };
         let result = self.app.requests.publish(self.app.key(), command, permit).await;
-        match result.map_err(|error| self.explain(error))? {
-            Outcome::Published(outcome) => Ok(outcome),
-            other => unreachable_outcome("publish", &other),
-        }
+        let outcome = result.map_err(|error| self.explain(error))?;
+        let Outcome::Published(outcome) = outcome else {
+            return Err(foreign("publish", &outcome));
+        };
+        Ok(outcome)
     }
 
     /// The next item. After the session ended, what is left, then [`Error::SessionClosed`] for ever.
@@ -262,14 +263,15 @@ impl Session {
 
     /// Gives errors that only say "the session is gone" their reason.
     fn explain(&self, error: Error) -> Error {
-        match error {
-            Error::Operation(OperationError::SessionClosed(reason)) => self.closed_error(reason),
-            Error::Command(CommandError::SessionUnknown(_)) => match self.shared.inbox.ended() {
-                Some(end) => self.end_error(end),
-                None => error,
-            },
-            other => other,
+        if let Error::Operation(OperationError::SessionClosed(reason)) = error {
+            return self.closed_error(reason);
         }
+        if let Error::Command(CommandError::SessionUnknown(_)) = error
+            && let Some(end) = self.shared.inbox.ended()
+        {
+            return self.end_error(end);
+        }
+        error
     }
 
     fn ended(&self) -> Error {
@@ -295,11 +297,11 @@ impl Session {
     }
 }
 
-/// The core answers each command with its own kind of outcome.
-fn unreachable_outcome<T>(command: &'static str, outcome: &Outcome) -> Result<T, Error> {
+/// The core answers each command with its own kind of outcome; anything else is a bug of ours.
+fn foreign(command: &'static str, outcome: &Outcome) -> Error {
     debug_assert!(false, "{command} ended with {outcome:?}");
     tracing::error!(command, "the core answered a command with another one's outcome");
-    Err(Error::Closed)
+    Error::Closed
 }
 
 impl fmt::Debug for Session {

@@ -1,5 +1,7 @@
 //! Applications of one process talk through its own router, without a node.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::time::Duration;

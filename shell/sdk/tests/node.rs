@@ -1,5 +1,7 @@
 //! Applications in different services meet at a real node.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::net::SocketAddr;
@@ -426,4 +428,68 @@ async fn servers_stop_by_either_endpoint_and_unknown_ones_are_an_error() {
         within(service.stop_server("127.0.0.1:0")).await,
         Err(Error::ServerUnknown { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_name_is_gone_after_unsubscribe_whenever_the_connection_was_made() {
+    let (_node, address) = node().await;
+    let (_alice_service, alice) = remote_app(address, "org/ns/alice").await;
+    let service = Service::new().unwrap();
+    let bob = app(&service, "org/ns/bob").await;
+    within(bob.subscribe(name("org/ns/service"))).await.unwrap();
+    within(bob.subscribe(name("org/ns/service"))).await.unwrap();
+    // Connecting announces every name once more.
+    within(service.connect(client_config(address))).await.unwrap();
+    let mut settings = config(SessionKind::PointToPoint, "org/ns/service");
+    settings.reliability = Some(Reliability {
+        interval: Duration::from_millis(200),
+        max_retries: 2,
+    });
+    let ours = within(alice.open(settings.clone())).await.unwrap();
+    within(ours.close()).await.unwrap();
+    within(bob.unsubscribe(name("org/ns/service"))).await.unwrap();
+    let error = within(alice.open(settings)).await.unwrap_err();
+    assert!(
+        matches!(error, Error::Operation(OperationError::InviteFailed { .. })),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_burst_larger_than_every_queue_arrives_completely() {
+    const MESSAGES: u32 = 400;
+    let (_node, address) = node().await;
+    let (_alice_service, alice) = remote_app(address, "org/ns/alice").await;
+    let (_bob_service, bob) = remote_app(address, "org/ns/bob").await;
+    let mut settings = config(SessionKind::PointToPoint, "org/ns/bob");
+    settings.reliability = Some(Reliability {
+        interval: Duration::from_secs(1),
+        max_retries: 30,
+    });
+    let ours = within(alice.open(settings)).await.unwrap();
+    let theirs = within(bob.accept()).await.unwrap();
+    // 100 MiB: six times the egress budget of a link and the inbox.
+    let payload = bytes::Bytes::from(vec![1; 256 * 1024]);
+    let publishes: Vec<_> = (0..MESSAGES)
+        .map(|number| {
+            let (session, payload) = (ours.clone(), payload.clone());
+            let payload_type = Some(number.to_string());
+            let options = PublishOptions {
+                payload_type,
+                ..Default::default()
+            };
+            tokio::spawn(async move { session.publish(payload, options).await })
+        })
+        .collect();
+    let mut numbers = Vec::new();
+    for _ in 0..MESSAGES {
+        let received = message(&theirs).await;
+        assert_eq!(received.payload.len(), payload.len());
+        numbers.push(received.payload_type.parse::<u32>().unwrap());
+    }
+    for publish in publishes {
+        within(publish).await.unwrap().unwrap();
+    }
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(0..MESSAGES), "each exactly once");
 }

@@ -254,7 +254,7 @@ impl ConnectionTable {
     }
 
     /// Asks every link to end.
-    pub(super) fn stop_all(&mut self) {
+    pub(super) fn stop_all(&self) {
         let ids: Vec<ConnectionId> = self.table.keys().copied().collect();
         for id in ids {
             self.stop(id);
@@ -283,7 +283,7 @@ impl ConnectionTable {
     }
 
     /// A new `connect` gets a new connection from here on.
-    fn stop(&mut self, id: ConnectionId) {
+    fn stop(&self, id: ConnectionId) {
         if let Some(connection) = self.table.get(&id) {
             connection.uplink.stop();
             if self.shared.find(&connection.config.endpoint.to_string()) == Some(id) {

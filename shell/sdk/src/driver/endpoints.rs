@@ -250,7 +250,7 @@ impl LocalApp {
         session
     }
 
-    fn deliver(&mut self, session: SessionId, item: Item) {
+    fn deliver(&self, session: SessionId, item: Item) {
         // A one-to-one peer may speak before the own `open` has completed.
         let known = self.shared.session(session);
         let shared = known.or_else(|| Some(self.session_of(self.endpoint.snapshot(session)?.info)));

@@ -16,7 +16,7 @@ use slim_session::{
 use tokio::sync::oneshot;
 
 use super::endpoints::{Effect, LocalApp, Pending, Unwanted};
-use super::uplink::UplinkSender;
+use super::link::UplinkSender;
 use crate::app::AppShared;
 use crate::error::Error;
 use crate::request::{AppKey, AppLease, CommandRequest, NewApp, Reply, Wake};

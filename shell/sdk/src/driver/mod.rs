@@ -5,6 +5,7 @@
 pub(crate) mod connection;
 mod endpoints;
 mod hub;
+mod link;
 mod uplink;
 
 use std::sync::Arc;
@@ -12,12 +13,14 @@ use std::time::Duration;
 
 use slim_crypto::{Rng, os_seed};
 use slim_net::Clock;
-use slim_proto::Instant;
+use slim_proto::{Instant, Now};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::{sleep_until, timeout};
 
 use connection::{ConnectionId, ConnectionTable, Connections};
 use hub::Hub;
-use uplink::{Event, LocalSide, Uplink};
+use link::UplinkSender;
+use uplink::{Event, Events, Surroundings, Uplink, uuid};
 
 use crate::error::Error;
 use crate::request::{Request, RequestQueues};
@@ -32,7 +35,6 @@ const GOODBYE: Duration = Duration::from_millis(250);
 
 /// The owner of a service's state.
 pub(crate) struct Driver {
-    clock: Clock,
     rng: Rng,
     hub: Hub,
     connections: ConnectionTable,
@@ -41,9 +43,7 @@ pub(crate) struct Driver {
     events: mpsc::Receiver<(ConnectionId, Event)>,
     /// Cloned for each link.
     event_sender: mpsc::Sender<(ConnectionId, Event)>,
-    /// Told by links whose egress queue has room again.
-    room: Arc<Notify>,
-    local_side: Arc<LocalSide>,
+    surroundings: Surroundings,
     stop_at: Option<Instant>,
 }
 
@@ -51,9 +51,12 @@ impl Driver {
     pub(crate) fn new(queues: RequestQueues, connections: Arc<Connections>, servers: Arc<Servers>) -> Self {
         let (event_sender, events) = mpsc::channel(EVENTS_MAX);
         let mut rng = Rng::from_seed(os_seed());
-        let local_side = Arc::new(LocalSide::new(&mut rng));
-        Self {
+        let surroundings = Surroundings {
             clock: Clock::start(),
+            node_id: format!("node-{}", uuid(&mut rng)).into(),
+            room: Arc::new(Notify::new()),
+        };
+        Self {
             hub: Hub::new(Rng::from_seed(rng.derive()), Arc::clone(&queues.wake)),
             rng,
             connections: ConnectionTable::new(connections),
@@ -61,8 +64,7 @@ impl Driver {
             queues,
             events,
             event_sender,
-            room: Arc::new(Notify::new()),
-            local_side,
+            surroundings,
             stop_at: None,
         }
     }
@@ -77,18 +79,23 @@ impl Driver {
                 Some(request) = self.queues.control.recv() => self.handle_request(request),
                 // Lesson 1: a full link delays whoever publishes; nothing is dropped behind their back.
                 Some(publish) = self.queues.publishes.recv(), if has_room => {
-                    self.hub.command(self.clock.now(), publish);
+                    self.hub.command(self.now(), publish);
                 }
-                () = self.room.notified(), if !has_room => {}
+                // Also wakes a service that waits for its queues to be written out.
+                () = self.surroundings.room.notified(), if !has_room || self.stop_at.is_some() => {}
                 () = self.queues.wake.left() => self.handle_wake(),
-                () = tokio::time::sleep_until(self.clock.timer(deadline)) => self.hub.timeout(self.clock.now()),
+                () = sleep_until(self.surroundings.clock.timer(deadline)) => self.hub.timeout(self.now()),
             }
         }
         self.stop().await;
     }
 
+    fn now(&self) -> Now {
+        self.surroundings.clock.now()
+    }
+
     fn next_deadline(&self) -> Instant {
-        let idle = self.clock.now().mono + IDLE;
+        let idle = self.now().mono + IDLE;
         [self.hub.next_timeout(), self.stop_at, Some(idle)]
             .into_iter()
             .flatten()
@@ -97,7 +104,7 @@ impl Driver {
     }
 
     fn handle_request(&mut self, request: Request) {
-        let now = self.clock.now();
+        let now = self.now();
         match request {
             Request::CreateApp {
                 name,
@@ -119,11 +126,10 @@ impl Driver {
             }
             Request::CloseApp { app, reply } => self.hub.close_app(now, app, Some(reply)),
             Request::Connect { config, reply } => {
-                let seed = self.rng.derive();
-                let (events, room) = (self.event_sender.clone(), Arc::clone(&self.room));
-                let (clock, local_side) = (self.clock, Arc::clone(&self.local_side));
-                self.connections.connect(*config, reply, |id, config| {
-                    Uplink::start(id, config, clock, &local_side, Rng::from_seed(seed), events, room)
+                let rng = Rng::from_seed(self.rng.derive());
+                let (surroundings, queue) = (self.surroundings.clone(), self.event_sender.clone());
+                self.connections.connect(*config, reply, |connection, config| {
+                    Uplink::start(config, surroundings, rng, Events { connection, queue })
                 });
             }
             Request::Disconnect { connection, reply } => self.connections.disconnect(connection, reply),
@@ -132,7 +138,7 @@ impl Driver {
     }
 
     fn handle_wake(&mut self) {
-        let now = self.clock.now();
+        let now = self.now();
         let left = self.queues.wake.collect();
         for (app, session) in left.consumed {
             self.hub.consumed(now, app, session);
@@ -146,7 +152,7 @@ impl Driver {
     }
 
     fn handle_event(&mut self, connection: ConnectionId, event: Event) {
-        let now = self.clock.now();
+        let now = self.now();
         match event {
             Event::Up { info, sender } => {
                 let link = self.hub.uplink_up(now, *info, sender);
@@ -175,8 +181,11 @@ impl Driver {
 
     /// Has every name confirmed by the nodes; the result comes as an event. Bounded by the core's deadlines.
     fn confirm_names(&mut self, connection: ConnectionId, attempt: u64) {
-        let answers = self.hub.announce_names(self.clock.now());
-        let events = self.event_sender.clone();
+        let answers = self.hub.announce_names(self.now());
+        let events = Events {
+            connection,
+            queue: self.event_sender.clone(),
+        };
         tokio::spawn(async move {
             let mut result = Ok(());
             for answer in answers {
@@ -186,14 +195,12 @@ impl Driver {
                     Ok(_) | Err(_) => {}
                 }
             }
-            let _ = events
-                .send((connection, Event::Confirmed { attempt, result }))
-                .await;
+            events.tell(Event::Confirmed { attempt, result }).await;
         });
     }
 
     fn begin_stop(&mut self, flush: Duration) {
-        let deadline = self.clock.now().mono + flush;
+        let deadline = self.now().mono + flush;
         self.stop_at = Some(self.stop_at.map_or(deadline, |earlier| earlier.min(deadline)));
         // What was sent before is still done; what comes now fails at its sender.
         self.queues.control.close();
@@ -207,8 +214,8 @@ impl Driver {
         let is_idle = !self.hub.is_busy()
             && self.queues.control.is_empty()
             && self.queues.publishes.is_empty()
-            && self.hub.uplinks().all(uplink::UplinkSender::is_drained);
-        is_idle || deadline <= self.clock.now().mono
+            && self.hub.uplinks().all(UplinkSender::is_drained);
+        is_idle || deadline <= self.now().mono
     }
 
     /// Answers everybody, ends links and nodes.
@@ -217,7 +224,7 @@ impl Driver {
         self.connections.stop_all();
         let remaining = self
             .stop_at
-            .map_or(Duration::ZERO, |at| at.saturating_since(self.clock.now().mono));
+            .map_or(Duration::ZERO, |at| at.saturating_since(self.now().mono));
         let goodbye = async {
             while !self.connections.is_empty() {
                 let Some((connection, event)) = self.events.recv().await else {
@@ -229,7 +236,7 @@ impl Driver {
             }
         };
         // A link that does not end in time is cut when the runtime goes.
-        let _ = tokio::time::timeout(remaining + GOODBYE, goodbye).await;
+        let _ = timeout(remaining + GOODBYE, goodbye).await;
         self.servers.stop_all(remaining + GOODBYE).await;
     }
 }

@@ -1,5 +1,10 @@
 //! What every test of the SDK needs: names, applications, and waiting with a deadline.
-#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "helpers of tests, of which each program uses a part"
+)]
 
 use std::time::Duration;
 
