@@ -62,7 +62,7 @@ fn rust() -> Result<Tally> {
 /// The seeds run in the simulator's own binary, where a failure prints how to repeat it.
 fn simulator() -> Result<Tally> {
     heading("simulator");
-    let simulator = binary("slim-sim");
+    let simulator = binary("sim");
     if !workspace::root().join("sim/src/main.rs").exists() {
         println!("absent: sim/src/main.rs");
         return Ok(Tally::default());

@@ -56,7 +56,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("slim-python", &["slim", "slim-config"]),
     // Beside the layers: the simulator drives the core and never sees the shell.
     (
-        "slim-sim",
+        "sim",
         &[
             "slim-proto",
             "slim-crypto",
@@ -145,7 +145,7 @@ fn is_core(name: &str) -> bool {
     name == "slim-config"
         || LAYERS
             .iter()
-            .any(|(layer, allowed)| *layer == "slim-sim" && allowed.contains(&name))
+            .any(|(layer, allowed)| *layer == "sim" && allowed.contains(&name))
 }
 
 fn finding(package: &Package, rule: String) -> Finding {
@@ -172,7 +172,7 @@ mod tests {
     fn a_crate_must_not_use_a_layer_above_or_beside_it() {
         let findings = check(&[package("slim-router", "core/router", &["slim-session"])]);
         assert_eq!(findings.len(), 1, "{findings:?}");
-        assert_eq!(check(&[package("slim-sim", "sim", &["slim-net"])]).len(), 1);
+        assert_eq!(check(&[package("sim", "sim", &["slim-net"])]).len(), 1);
     }
 
     #[test]
