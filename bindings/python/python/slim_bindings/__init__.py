@@ -1,0 +1,107 @@
+"""Secure Low-Latency Interactive Messaging: the names of the 0.4 generation over today's protocol.
+
+``Slim`` is the application, ``PySessionConfiguration.Streaming`` describes a group, and the ``SLIM...Error`` classes
+say what went wrong. The module functions do the same for a ``PyService``, without the class.
+"""
+
+import atexit
+
+from slim_bindings import _slim_bindings
+from slim_bindings._configuration import PySessionConfiguration, PySessionDirection, PySessionType
+from slim_bindings._errors import (
+    SLIMInviteError,
+    SLIMMessageLostError,
+    SLIMSessionClosedError,
+    SLIMSessionNotFoundError,
+    SLIMTimeoutError,
+    parse_error_message,
+)
+from slim_bindings._functions import (
+    connect,
+    create_pyservice,
+    create_session,
+    delete_session,
+    disconnect,
+    get_default_session_config,
+    get_session_config,
+    init_tracing,
+    invite,
+    publish,
+    receive,
+    remove,
+    remove_route,
+    run_server,
+    set_default_session_config,
+    set_route,
+    set_session_config,
+    stop_server,
+    subscribe,
+    unsubscribe,
+)
+from slim_bindings._identity import PyIdentityProvider, PyIdentityVerifier
+from slim_bindings._names import PyName
+from slim_bindings._service import PyService
+from slim_bindings._session import Member, MembershipEvent, PySessionInfo
+from slim_bindings._slim import Slim
+from slim_bindings._version import (
+    SESSION_UNSPECIFIED,
+    __version__,
+    build_info,
+    build_profile,
+    get_build_info,
+    get_build_profile,
+    get_version,
+)
+
+# Leaving the process flushes for at most this long, so that the last message before the exit arrives and Ctrl-C
+# still ends the process within a second.
+_EXIT_FLUSH_SECONDS = 0.75
+
+atexit.register(_slim_bindings.shutdown, _EXIT_FLUSH_SECONDS)
+
+__all__ = [
+    "SESSION_UNSPECIFIED",
+    "Member",
+    "MembershipEvent",
+    "PyIdentityProvider",
+    "PyIdentityVerifier",
+    "PyName",
+    "PyService",
+    "PySessionConfiguration",
+    "PySessionDirection",
+    "PySessionInfo",
+    "PySessionType",
+    "SLIMInviteError",
+    "SLIMMessageLostError",
+    "SLIMSessionClosedError",
+    "SLIMSessionNotFoundError",
+    "SLIMTimeoutError",
+    "Slim",
+    "__version__",
+    "build_info",
+    "build_profile",
+    "connect",
+    "create_pyservice",
+    "create_session",
+    "delete_session",
+    "disconnect",
+    "get_build_info",
+    "get_build_profile",
+    "get_default_session_config",
+    "get_session_config",
+    "get_version",
+    "init_tracing",
+    "invite",
+    "parse_error_message",
+    "publish",
+    "receive",
+    "remove",
+    "remove_route",
+    "run_server",
+    "set_default_session_config",
+    "set_route",
+    "set_session_config",
+    "stop_server",
+    "subscribe",
+    "unsubscribe",
+]

@@ -1,0 +1,209 @@
+"""The module functions: everything that ``Slim`` does, for a ``PyService``. All are coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from slim_bindings import _slim_bindings as native
+from slim_bindings._configuration import PySessionDirection, PySessionType, StreamingConfiguration
+from slim_bindings._errors import SLIMTimeoutError
+from slim_bindings._identity import SharedSecretProvider, SharedSecretVerifier, subject_base
+from slim_bindings._names import PyName
+from slim_bindings._service import PyService
+from slim_bindings._session import PySessionInfo
+
+_log = logging.getLogger("slim_bindings")
+_warned_of_secret = False
+
+
+async def init_tracing(config: dict[str, Any]) -> None:
+    """Writes the log of the native half to standard error; the dict is the ``tracing`` block of a node's
+    configuration. Later calls are checked and change nothing."""
+    native.init_tracing(_to_json(config))
+
+
+async def create_pyservice(
+    name: PyName,
+    provider: SharedSecretProvider,
+    verifier: SharedSecretVerifier,
+    direction: PySessionDirection = PySessionDirection.BIDIRECTIONAL,
+) -> PyService:
+    """Creates an application. ``direction`` is its direction in the sessions of others."""
+    if not isinstance(provider, SharedSecretProvider):
+        raise TypeError(f"provider is PyIdentityProvider.SharedSecret, not {type(provider).__name__}")
+    if not isinstance(verifier, SharedSecretVerifier):
+        raise TypeError(f"verifier is PyIdentityVerifier.SharedSecret, not {type(verifier).__name__}")
+    _warn_of_weak_secret(provider.shared_secret)
+    direction = PySessionDirection(direction)
+    app = await native.create_app(
+        _parts(name),
+        subject_base(provider.identity),
+        provider.shared_secret,
+        verifier.shared_secret,
+        direction.name.lower(),
+    )
+    return PyService(app, direction)
+
+
+async def connect(svc: PyService, config: dict[str, Any]) -> int:
+    """Connects to a node and returns the connection's number.
+
+    Resolves when the node knows this application's name. Tries ten times, a second apart, before it raises
+    ``ConnectionError``. A link that is lost later is dialled again for ever.
+    """
+    return await native.connect(_to_json(config))
+
+
+async def disconnect(svc: PyService, conn: int) -> None:
+    """Gives the connection back; its last user closes it."""
+    await native.disconnect(conn)
+
+
+async def run_server(svc: PyService, config: dict[str, Any]) -> str:
+    """Runs a node inside this process and returns the address it listens on."""
+    return await native.run_server(_to_json(config))
+
+
+async def stop_server(svc: PyService, endpoint: str) -> None:
+    """Stops the node that serves this endpoint."""
+    await native.stop_server(endpoint)
+
+
+async def subscribe(svc: PyService, conn: int | None, name: PyName) -> None:
+    """Serves a further name."""
+    await svc._app.subscribe(_parts(name))
+
+
+async def unsubscribe(svc: PyService, conn: int | None, name: PyName) -> None:
+    """Stops serving a further name."""
+    await svc._app.unsubscribe(_parts(name))
+
+
+async def set_route(svc: PyService, conn: int | None, name: PyName) -> None:
+    """Accepted and harmless: an application with one connection sends everything there."""
+    _parts(name)
+
+
+async def remove_route(svc: PyService, conn: int | None, name: PyName) -> None:
+    """Accepted and harmless, as ``set_route``."""
+    _parts(name)
+
+
+async def create_session(svc: PyService, cfg: StreamingConfiguration, queue_size: int = 0) -> PySessionInfo:
+    """Opens a group as its moderator."""
+    return await svc._create_session(cfg, queue_size)
+
+
+async def delete_session(svc: PyService, id: int) -> None:
+    """Ends (moderator) or leaves (participant) a session and forgets it."""
+    await svc._delete_session(id)
+
+
+async def get_session_config(svc: PyService, id: int) -> StreamingConfiguration:
+    """The configuration of a session."""
+    return svc._configuration(id)
+
+
+async def set_session_config(svc: PyService, id: int, cfg: StreamingConfiguration) -> None:
+    """Accepts the configuration that the session has; members are told theirs once, when they join."""
+    svc._configure(id, cfg)
+
+
+async def get_default_session_config(svc: PyService, kind: PySessionType) -> StreamingConfiguration:
+    """What ``set_default_session_config`` kept."""
+    return svc._default_configuration(kind)
+
+
+async def set_default_session_config(svc: PyService, cfg: StreamingConfiguration) -> None:
+    """Kept for reading back: in a session that somebody else opens, the moderator's timers and encryption apply."""
+    svc._set_defaults(cfg)
+
+
+async def invite(svc: PyService, info: PySessionInfo, name: PyName) -> PyName:
+    """Adds a member and returns the instance that joined, once it can read and everybody knows it."""
+    inbox = svc._inbox(info.id)
+    member, _unreachable = await inbox.session.invite(_parts(name))
+    return PyName._of(member)
+
+
+async def remove(svc: PyService, info: PySessionInfo, name: PyName) -> None:
+    """Removes a member; it cannot read what is sent afterwards. A name without id removes every instance."""
+    await svc._inbox(info.id).session.remove(_parts(name))
+
+
+async def publish(
+    svc: PyService,
+    info: PySessionInfo,
+    fanout: int,
+    blob: bytes,
+    name: PyName | None = None,
+    payload_type: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Sends to the session's channel or peer, or to the one member ``name``; without ``name`` to the sender of the
+    message that ``info`` came with. ``fanout`` is accepted for old programs: the name decides who gets it."""
+    inbox = svc._inbox(info.id)
+    if name is None:
+        if info._message is None:
+            raise ValueError("there is no message to answer: this info did not come with one")
+        name = PyName._of(info._message.source)
+    elif name.equal_without_id(PyName._of(inbox.session.facts().destination)):
+        name = None
+    to = None if name is None else _parts(name)
+    try:
+        await inbox.session.publish(bytes(blob), payload_type, dict(metadata or {}), to)
+    except SLIMTimeoutError as error:
+        try:
+            # Old programs look for it there.
+            inbox.put_nowait(SLIMTimeoutError(error.message_id, error.session_id, error.message, error))
+        except asyncio.QueueFull:
+            _log.warning("session %d is not read; an error did not fit into its queue: %s", info.id, error)
+        raise
+
+
+async def receive(svc: PyService) -> tuple[PySessionInfo, bytes]:
+    """The next message of any session."""
+    return await svc._receive_any()
+
+
+def _parts(name: PyName) -> tuple[str, str, str, int]:
+    if not isinstance(name, PyName):
+        raise TypeError(f"expected PyName, got {type(name).__name__}")
+    return name._parts
+
+
+def _to_json(config: dict[str, Any]) -> str:
+    if not isinstance(config, dict):
+        raise ValueError(f"configuration: expected a dict, got {type(config).__name__}")
+    try:
+        return json.dumps(config, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ValueError(f"{_odd_value(config, '')}; write texts, numbers, booleans, lists and dicts") from None
+
+
+def _odd_value(value: Any, path: str) -> str:
+    """Path and type of the first value that JSON does not have."""
+    if isinstance(value, dict):
+        entries = [(f"{path}.{key}" if path else str(key), entry) for key, entry in value.items()]
+    elif isinstance(value, (list, tuple)):
+        entries = [(f"{path}[{index}]", entry) for index, entry in enumerate(value)]
+    else:
+        entries = []
+    for place, entry in entries:
+        try:
+            json.dumps(entry, allow_nan=False)
+        except (TypeError, ValueError):
+            return _odd_value(entry, place)
+    return f"{path or 'configuration'}: cannot use a value of type {type(value).__name__}"
+
+
+def _warn_of_weak_secret(secret: str) -> None:
+    global _warned_of_secret
+    if not _warned_of_secret and native.secret_is_weak(secret):
+        _warned_of_secret = True
+        _log.warning(
+            "the shared secret has fewer than 32 bytes: it can be guessed, and other implementations refuse it"
+        )

@@ -1,0 +1,172 @@
+//! An application.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use slim::{Direction, Identity, Reliability, Rng, SessionConfig, SessionId, SessionKind, Verifier};
+
+use crate::error;
+use crate::name::{self, NameArgument, NameParts};
+use crate::process::Process;
+use crate::session::Session;
+
+/// One name, one identity, many sessions. The last reference, those of its sessions included, ends it.
+#[pyclass(frozen)]
+pub(crate) struct App {
+    app: slim::App,
+    process: Arc<Process>,
+}
+
+/// Creates an application whose identity is proved with a shared secret. Resolves with an `App`.
+#[pyfunction]
+pub(crate) fn create_app<'py>(
+    py: Python<'py>,
+    name: NameArgument,
+    identity: &str,
+    secret: &str,
+    verifier_secret: &str,
+    direction: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let name = name::from_python(name)?.without_id();
+    let direction = read_direction(direction)?;
+    let identity = Identity::shared_secret(identity, secret, &mut Rng::from_seed(slim::os_seed()))
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let verifier = Verifier::shared_secret(verifier_secret);
+    let process = Process::current()?;
+    let service = process.service.clone();
+    let owner = Arc::clone(&process);
+    process.bridge.future(py, async move {
+        let app = service.create_app(name, identity, verifier, direction).await?;
+        Ok(App { app, process: owner })
+    })
+}
+
+#[pymethods]
+impl App {
+    /// The name with its id.
+    #[getter]
+    fn name(&self) -> NameParts {
+        name::to_python(&self.app.name())
+    }
+
+    /// Opens a group as its moderator, or a session with one peer. Resolves with a `Session`.
+    ///
+    /// Without `interval_ms` the session is unreliable.
+    #[expect(clippy::too_many_arguments, reason = "one per keyword of the Python call")]
+    fn open<'py>(
+        &self,
+        py: Python<'py>,
+        group: bool,
+        destination: NameArgument,
+        interval_ms: Option<u64>,
+        max_retries: u32,
+        mls: bool,
+        direction: &str,
+        metadata: BTreeMap<String, String>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let config = SessionConfig {
+            kind: if group {
+                SessionKind::Group
+            } else {
+                SessionKind::PointToPoint
+            },
+            destination: name::from_python(destination)?,
+            reliability: interval_ms.map(|interval| Reliability {
+                interval: Duration::from_millis(interval),
+                max_retries,
+            }),
+            mls,
+            direction: read_direction(direction)?,
+            metadata,
+        };
+        let app = self.app.clone();
+        let process = Arc::clone(&self.process);
+        self.process.check()?.bridge.future(py, async move {
+            let session = app.open(config).await?;
+            Ok(Session { session, process })
+        })
+    }
+
+    /// Resolves when `try_accept` would return something; takes nothing.
+    fn accept_ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let ready = self.app.accept_ready();
+        self.process.check()?.bridge.future(py, async move {
+            ready.await;
+            Ok(())
+        })
+    }
+
+    /// The next session that somebody else opened, or `None` when there is none now.
+    fn try_accept(&self, py: Python<'_>) -> PyResult<Option<Session>> {
+        match self.app.try_accept() {
+            Some(Ok(session)) => Ok(Some(Session {
+                session,
+                process: Arc::clone(&self.process),
+            })),
+            Some(Err(error)) => Err(error::to_python(py, error)),
+            None => Ok(None),
+        }
+    }
+
+    /// An open session by its number, accepted or not.
+    fn session(&self, id: u32) -> Option<Session> {
+        let session = self.app.session(SessionId(id))?;
+        Some(Session {
+            session,
+            process: Arc::clone(&self.process),
+        })
+    }
+
+    /// Serves a further name, with the application's id.
+    fn subscribe<'py>(&self, py: Python<'py>, name: NameArgument) -> PyResult<Bound<'py, PyAny>> {
+        let name = name::from_python(name)?.without_id();
+        let app = self.app.clone();
+        self.process
+            .check()?
+            .bridge
+            .future(py, async move { app.subscribe(name).await })
+    }
+
+    /// Stops serving a further name.
+    fn unsubscribe<'py>(&self, py: Python<'py>, name: NameArgument) -> PyResult<Bound<'py, PyAny>> {
+        let name = name::from_python(name)?.without_id();
+        let app = self.app.clone();
+        self.process
+            .check()?
+            .bridge
+            .future(py, async move { app.unsubscribe(name).await })
+    }
+
+    /// What was refused, dropped and repeated so far. Resolves with a dict.
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let app = self.app.clone();
+        self.process.check()?.bridge.future(py, async move {
+            let counters = app.counters().await?;
+            Ok(counters
+                .entries()
+                .into_iter()
+                .collect::<BTreeMap<&'static str, u64>>())
+        })
+    }
+
+    /// Ends or leaves every session and withdraws the names.
+    fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let app = self.app.clone();
+        self.process
+            .check()?
+            .bridge
+            .future(py, async move { app.close().await })
+    }
+}
+
+fn read_direction(word: &str) -> PyResult<Direction> {
+    match word {
+        "sender" => Ok(Direction::Send),
+        "receiver" => Ok(Direction::Receive),
+        "bidirectional" => Ok(Direction::Bidirectional),
+        _ => Err(PyValueError::new_err(format!("unknown direction {word:?}"))),
+    }
+}

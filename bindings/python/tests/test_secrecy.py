@@ -1,0 +1,111 @@
+"""What a node, and everybody on the way to it, sees of an encrypted group."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+from types import TracebackType
+
+from slim_bindings import PyName
+from support import CHANNEL, SECRET, TESTS, Node, Process, application, group, python, run
+
+MARKER = b"marker-4f1c9d"
+TEXTS = [f"{kind} {MARKER.decode()}" for kind in ("to all", "to one", "answer")]
+
+
+class Recorder:
+    """A TCP proxy in front of a node that keeps every byte of both directions."""
+
+    def __init__(self, port: int) -> None:
+        self._node = port
+        self._recorded = bytearray()
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._accept)]
+
+    @property
+    def recorded(self) -> bytes:
+        with self._lock:
+            return bytes(self._recorded)
+
+    def __enter__(self) -> Recorder:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for connection in (self._listener, *self._sockets):
+            # Wakes the thread that sits in accept or recv.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            node = socket.create_connection(("127.0.0.1", self._node))
+            self._sockets += [client, node]
+            for source, target in ((client, node), (node, client)):
+                thread = threading.Thread(target=self._copy, args=(source, target))
+                self._threads.append(thread)
+                thread.start()
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                with self._lock:
+                    self._recorded += data
+                target.sendall(data)
+        except OSError:
+            return
+
+
+def conversation(node: Node, mls_enabled: bool) -> bytes:
+    """What passes the node while two processes exchange the marker: to all, to one, and back."""
+
+    async def scenario(endpoint: str, bob: Process) -> None:
+        alice = await application(endpoint, "alice")
+        async with alice:
+            info = await group(alice, mls_enabled=mls_enabled)
+            await alice.invite(info, PyName("org", "tests", "bob"))
+            await alice.publish(info, TEXTS[0].encode(), CHANNEL)
+            await alice.publish(info, TEXTS[1].encode(), PyName("org", "tests", "bob"))
+            for text in TEXTS[:2]:
+                await asyncio.to_thread(bob.wait_for_line, text)
+            bob.write(json.dumps({"do": "publish", "texts": [TEXTS[2]]}))
+            assert (await alice.receive(session=info.id))[1] == TEXTS[2].encode()
+            await alice.close_session(info)
+            await asyncio.to_thread(bob.wait_for_line, "closed by its moderator")
+        await alice.disconnect(endpoint)
+        bob.write(json.dumps({"do": "exit"}))
+        assert await asyncio.to_thread(bob.wait) == 0, bob.output
+
+    with Recorder(node.port) as recorder:
+        with python(str(TESTS / "member.py"), recorder.endpoint, "bob", stdin=True) as bob:
+            bob.wait_for_line("ready")
+            run(scenario(recorder.endpoint, bob))
+        return recorder.recorded
+
+
+def test_no_byte_through_the_node_shows_text_or_secret_of_an_encrypted_group(node: Node) -> None:
+    recorded = conversation(node, mls_enabled=True)
+    # The names are in clear, so the recorder was at the right place.
+    assert b"alice" in recorded
+    assert MARKER not in recorded
+    assert SECRET.encode() not in recorded
+
+
+def test_without_encryption_the_recorder_sees_the_text(node: Node) -> None:
+    recorded = conversation(node, mls_enabled=False)
+    # Each text went to the node and from there to the other process.
+    assert recorded.count(MARKER) >= 2 * len(TEXTS)
+    assert SECRET.encode() not in recorded
