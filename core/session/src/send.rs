@@ -140,6 +140,10 @@ impl SendWindow {
             let Some(message) = self.messages.get_mut(&id) else {
                 continue;
             };
+            if reason == MissReason::Left {
+                // When it comes back it is a new member, to whom nothing from before is repeated.
+                message.recipients.remove(member);
+            }
             if message.awaiting.remove(member) {
                 message.outcome.missed.push((member.clone(), reason));
                 finished.extend(self.finish_if_complete(id));
