@@ -448,7 +448,7 @@ fn a_tree_of_a_million_nodes_from_few_bytes_is_refused() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..9 {
         let alias = format!("*a{}", level - 1);
-        let list = vec![alias.as_str(); 10].join(", ");
+        let list = [alias.as_str(); 10].join(", ");
         text.push_str(&format!("a{level}: &a{level} [{list}]\n"));
     }
     assert!(refusal(&text).starts_with("configuration"));

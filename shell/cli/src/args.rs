@@ -57,13 +57,12 @@ fn action(args: Args, variable: Option<OsString>) -> Result<Action, UsageError> 
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str], variable: Option<&str>) -> Result<Action, UsageError> {
-        let args = Args::try_parse_from(arguments).expect("good arguments");
-        action(args, variable.map(OsString::from))
-    }
-
     #[test]
     fn the_argument_wins_over_the_variable_and_the_version_over_both() {
+        let parsed = |arguments: &[&str], variable: Option<&str>| {
+            let args = Args::try_parse_from(arguments).unwrap();
+            action(args, variable.map(OsString::from))
+        };
         let file = |path: &str| Ok(Action::RunNode(path.into()));
         assert_eq!(parsed(&["slim", "--config", "a"], None), file("a"));
         assert_eq!(parsed(&["slim", "-c", "a"], Some("b")), file("a"));

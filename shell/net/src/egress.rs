@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use slim_proto::splice::Egress;
 use slim_router::EgressQueue;
 use slim_router::egress::EgressBudget;
 use tokio::sync::Notify;
@@ -14,8 +15,6 @@ use tokio::time::{sleep_until, timeout};
 use crate::clock::Clock;
 use crate::grpc::status::Status;
 use crate::grpc::stream::{BATCH_BYTES, BATCH_FRAMES, FrameWriter};
-
-pub use slim_proto::splice::Egress;
 
 /// The sending side; clones share the queue.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ pub mod rope;
 
 pub use clock::Clock;
 pub use dial::{DialError, DialPolicy, dial, dial_with_policy};
-pub use egress::{Egress, EgressReceiver, EgressSender};
+pub use egress::{EgressReceiver, EgressSender};
 pub use grpc::client::Dialed;
 pub use grpc::server::{Accepted, ConnectionEnd, ConnectionSettings, serve_connection};
 pub use grpc::status::{Code, Status};

@@ -66,10 +66,9 @@ impl Service {
         for server in &config.servers {
             info!(target: "slim_service", "starting server {}", server.endpoint);
             info!(target: "slim_service", config = %server, "server configured: setting it up");
-            listeners.push((
-                Listener::bind(&server.endpoint, limits.clone()).await?,
-                server.clone(),
-            ));
+            let listener = Listener::bind(&server.endpoint, limits.clone()).await?;
+            debug!(target: "slim_service", address = %listener.local_address(), "listening");
+            listeners.push((listener, server.clone()));
         }
         let mut rng = Rng::from_seed(os_seed());
         let (drain, drain_receiver) = watch::channel(false);
@@ -84,7 +83,6 @@ impl Service {
             }
         });
         for (listener, server) in listeners {
-            debug!(address = %listener.local_address(), "listening");
             local_addresses.push(listener.local_address());
             let policy = AcceptPolicy {
                 require_header_mac: server.require_header_mac,
