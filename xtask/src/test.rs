@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::test::tally::Tally;
 use crate::{codegen, tidy, workspace};
 
-mod python;
+pub(crate) mod python;
 mod tally;
 
 /// Seeds that every run tries; enough to meet every fault a few times within a minute.
@@ -50,7 +50,7 @@ fn check(name: &str, result: Result<()>) -> Tally {
 fn rust() -> Result<Tally> {
     heading("Rust tests");
     let built = workspace::cargo()
-        .args(["build", "--workspace", "--bins", "--tests"])
+        .args(["build", "--workspace", "--bins", "--tests", "--examples"])
         .status()?;
     if !built.success() {
         println!("the workspace does not build");

@@ -2,6 +2,7 @@
 //!
 //! The published package (black box, from PyPI) has the same module name as ours, so each gets its own environment.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,15 +51,25 @@ pub(super) fn interop() -> Result<Tally> {
 
 /// The profile of the other tests, so that cargo finds everything built already; the build front end comes from the
 /// environment, so that pip downloads it once.
-fn install_bindings(source: &Path) -> Result<PathBuf> {
+pub(crate) fn install_bindings(source: &Path) -> Result<PathBuf> {
     let python = environment("venv", &["maturin>=1.9,<2", "pytest"], &source.join("tests"))?;
     run(Command::new(&python)
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
         .args(["--no-build-isolation", "--force-reinstall", "--no-deps"])
         .args(["--config-settings", "build-args=--profile dev"])
         .arg(source)
-        .env("CARGO_TARGET_DIR", workspace::target()))?;
+        .env("CARGO_TARGET_DIR", workspace::target())
+        .env("PATH", path_with(&python)?))?;
     Ok(python)
+}
+
+/// The search path with the environment's programs first: pip starts `maturin` by name.
+fn path_with(python: &Path) -> Result<OsString> {
+    let programs = python.parent().context("python is in a folder")?.to_owned();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    Ok(std::env::join_paths(
+        std::iter::once(programs).chain(std::env::split_paths(&path)),
+    )?)
 }
 
 /// A virtual environment with these packages and those of `requirements.txt` in `folder`, if there is one.

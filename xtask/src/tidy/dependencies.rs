@@ -6,7 +6,7 @@ use crate::workspace::Package;
 /// A crate and the crates of this workspace that it may use.
 ///
 /// A crate that is not listed is refused: adding one means deciding its layer here.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("slim-proto", &[]),
     ("slim-crypto", &[]),
     ("slim-config", &[]),
@@ -66,6 +66,18 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "slim-session",
         ],
     ),
+    // Drives a node from outside and compares it with bare forwarders.
+    (
+        "slim-bench",
+        &[
+            "slim-proto",
+            "slim-crypto",
+            "slim-router",
+            "slim-config",
+            "slim-net",
+            "slim-node",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
@@ -86,9 +98,10 @@ const CORE_THIRD_PARTIES: [&str; 12] = [
 ];
 
 /// Third parties that exactly one core crate may use: it is the one door to them.
-const CORE_DOORS: [(&str, &str); 6] = [
+const CORE_DOORS: [(&str, &str); 7] = [
     ("aws-lc-rs", "slim-crypto"),
     ("mls-rs", "slim-mls"),
+    ("mls-rs-core", "slim-mls"),
     ("mls-rs-crypto-awslc", "slim-mls"),
     ("prost", "slim-proto"),
     ("serde-saphyr", "slim-config"),

@@ -66,7 +66,7 @@ fn files_and_inline_modules_open_with_a_description() {
         ),
         0
     );
-    let above = "//! Doc.\n/// Doc.\nmod inner {\n    fn f() {}\n}\n";
+    let above = "//! Doc.\n/// Doc.\n#[allow(x)]\nmod inner {\n    fn f() {}\n}\n";
     assert_eq!(findings("sim/src/a.rs", above), 0);
     assert_eq!(findings("sim/src/a.rs", "#![allow(x)]\n//! Doc.\n"), 0);
 }
