@@ -38,6 +38,7 @@ fn name_hashes(organisation: &str, namespace: &str, application: &str) -> PyResu
     Ok((first, second, third))
 }
 
+/// Everything that Python sees.
 #[pymodule(gil_used = false)]
 mod _slim_bindings {
     #[pymodule_export]
