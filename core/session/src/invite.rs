@@ -110,6 +110,11 @@ impl Session {
             return;
         };
         let Some((reply, _)) = answer else {
+            // Members of upstream do not answer discovery for a session that they are in (wire-session §4.4).
+            if self.roster.is_online(&invite.name) {
+                let name = invite.name.clone();
+                return self.finish_invite(shared, now, Err(OperationError::AlreadyMember(name)));
+            }
             return self.fail_invite(shared, now, InviteStep::Discovery, "");
         };
         let peer = reply.source.clone();

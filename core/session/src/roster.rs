@@ -165,6 +165,13 @@ impl Roster {
             .collect()
     }
 
+    /// True if a member with this name, or with these three components if it has no id, is online.
+    pub(crate) fn is_online(&self, name: &FullName) -> bool {
+        self.matching(name)
+            .iter()
+            .any(|member| self.get(member).is_some_and(|entry| entry.participant.online))
+    }
+
     /// The roster as it travels.
     pub(crate) fn participants(&self) -> Vec<Participant> {
         self.members
