@@ -66,20 +66,28 @@ impl Session {
         {
             return Err(CommandError::NotMember(to.clone()));
         }
+        if !self.held.is_empty() {
+            // Behind what waits already, or it would overtake it.
+            return self.hold(draft);
+        }
         if self.roster.data_recipients().is_empty() {
             let nobody = self.roster.len() <= 1 || self.reliability.is_some();
             if self.is_inviting() && nobody {
-                if self.held.len() >= SEND_WINDOW_MAX {
-                    return Err(CommandError::WindowFull(self.id));
-                }
-                self.held.push(draft);
-                return Ok(());
+                return self.hold(draft);
             }
             if nobody {
                 return Err(CommandError::NoMembers(self.id));
             }
         }
         self.send_draft(shared, now, draft);
+        Ok(())
+    }
+
+    fn hold(&mut self, draft: Draft) -> Result<(), CommandError> {
+        if self.held.len() >= SEND_WINDOW_MAX {
+            return Err(CommandError::WindowFull(self.id));
+        }
+        self.held.push(draft);
         Ok(())
     }
 
