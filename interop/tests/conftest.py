@@ -1,0 +1,83 @@
+"""Fixtures: one node of each kind for the whole run, fresh applications for each test, logs when a test fails."""
+
+import itertools
+import re
+
+import pytest
+from peers import OURS, UPSTREAM, OurNode, Peer, UpstreamNode
+
+# What the published package writes at WARN or ERROR although nothing is wrong, with the reason.
+HARMLESS = [
+    # A participant whose session was ended by the moderator; the same between two of upstream.
+    r"requested to delete unknown session",
+]
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def nodes(tmp_path_factory):
+    running = {}
+
+    def node(kind: str):
+        if kind not in running:
+            running[kind] = OurNode(tmp_path_factory.mktemp("node")) if kind == OURS else UpstreamNode()
+        return running[kind]
+
+    yield node
+    for process in running.values():
+        process.stop()
+
+
+class World:
+    """The applications of one test. Names are the test's own, so tests can share a node."""
+
+    def __init__(self, nodes) -> None:
+        self.number = next(numbers)
+        self.nodes = nodes
+        self.peers: list[Peer] = []
+        self.used_nodes = []
+
+    def node(self, kind: str):
+        node = self.nodes(kind)
+        if node not in self.used_nodes:
+            self.used_nodes.append(node)
+        return node
+
+    def name(self, last: str) -> str:
+        return f"org/test-{self.number}/{last}"
+
+    def peer(self, kind: str, last: str, node=None, binding: str = "warn") -> Peer:
+        peer = Peer(kind, self.name(last), {"SLIM_IDENTITY_BINDING": binding})
+        self.peers.append(peer)
+        return peer.start(node.endpoint if node else None)
+
+    def report(self) -> str:
+        return "\n".join(process.report() for process in [*self.peers, *self.used_nodes])
+
+    def complaints(self) -> list[str]:
+        """Lines of the published package's logs that say something is wrong."""
+        return [
+            f"{peer.title}: {line}"
+            for peer in self.peers
+            if peer.kind == UPSTREAM
+            for line in peer.log
+            if re.search(r"\b(WARN|ERROR|panicked)\b", line) and not any(re.search(known, line) for known in HARMLESS)
+        ]
+
+
+@pytest.fixture
+def world(nodes, request):
+    world = World(nodes)
+    request.node.world = world
+    yield world
+    for peer in world.peers:
+        peer.stop()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    world = getattr(item, "world", None)
+    if report.failed and world:
+        report.sections.append(("processes", world.report()))

@@ -1,0 +1,277 @@
+"""Processes of the tests: applications of either implementation behind one interface, and nodes.
+
+Nothing sleeps: every wait is for a line of a process, or for a port to open, with a deadline.
+"""
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = ROOT / "target"
+NODE = os.environ.get("SLIM_NODE", str(TARGET / "debug/slim"))
+PEER = os.environ.get("SLIM_PEER", str(TARGET / "debug/examples/peer"))
+OUR_PYTHON = os.environ.get("SLIM_PYTHON", str(TARGET / "venv/bin/python"))
+UPSTREAM_PYTHON = os.environ.get("SLIM_UPSTREAM_PYTHON", str(TARGET / "venv-upstream/bin/python"))
+
+SECRET = "an interoperability secret of more than 32 bytes"
+# Far beyond what anything takes that works, on a busy machine.
+DEADLINE = 20.0
+INTERVAL_MS = 1000
+RETRIES = 10
+
+OURS = "ours"
+UPSTREAM = "3.3.8"
+
+
+class PeerError(Exception):
+    """The peer answered a request with an error."""
+
+
+@dataclasses.dataclass
+class Session:
+    """One application's view of a session."""
+
+    peer: "Peer"
+    number: int
+
+    def invite(self, invitee: "Peer") -> "Session":
+        """Invites and returns the invitee's session."""
+        position = invitee.position()
+        self.peer.ask("invite", session=self.number, name=invitee.name)
+        return invitee.joined(after=position)
+
+    def remove(self, member: "Peer") -> None:
+        self.peer.ask("remove", session=self.number, name=member.name)
+
+    def publish(self, text: str, to: "Peer | None" = None, metadata: dict[str, str] | None = None) -> None:
+        destination = {"to": to.name} if to else {}
+        self.peer.ask("publish", session=self.number, text=text, metadata=metadata or {}, **destination)
+
+    def expect(self, text: str, sender: "Peer", direct: bool = False) -> dict:
+        """Waits for a message and checks who sent it; `wrong` messages cannot pass for it."""
+        event = self.peer.wait_for("message", session=self.number, text=text)
+        assert event["source"] == sender.full_name, event
+        assert event["direct"] == direct, event
+        return event
+
+    def texts(self) -> list[str]:
+        """Every message so far, in order."""
+        events = self.peer.events_of("message", session=self.number)
+        return [event["text"] for event in events]
+
+    def close(self) -> None:
+        self.peer.ask("close", session=self.number)
+
+    def expect_closed(self, after: int = 0) -> dict:
+        return self.peer.wait_for("closed", after=after, session=self.number)
+
+    def member_names(self) -> set[str]:
+        members = self.peer.ask("members", session=self.number)["members"]
+        return {member["name"] for member in members if member["online"]}
+
+
+class Process:
+    """A child with its log; the log is what a failed test prints."""
+
+    def __init__(self, title: str, command: list[str], environment: dict[str, str], stdin: int) -> None:
+        self.title = title
+        self.log: list[str] = []
+        self.child = subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if stdin == subprocess.PIPE else subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "NO_COLOR": "1", **environment},
+        )
+        log = self.child.stderr or self.child.stdout
+        self.readers = [threading.Thread(target=self._read_log, args=(log,), daemon=True)]
+        self.readers[0].start()
+
+    def _read_log(self, stream) -> None:
+        for line in stream:
+            self.log.append(line.rstrip("\n"))
+
+    def stop(self) -> None:
+        if self.child.stdin:
+            try:
+                self.child.stdin.close()
+            except BrokenPipeError:
+                pass
+        else:
+            self.child.terminate()
+        try:
+            self.child.wait(5)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        for reader in self.readers:
+            reader.join()
+
+    def report(self, lines: int = 150) -> str:
+        return f"----- {self.title}\n" + "\n".join(self.log[-lines:])
+
+
+class Peer(Process):
+    """An application of either implementation."""
+
+    def __init__(self, kind: str, name: str, environment: dict[str, str] | None = None) -> None:
+        if kind == OURS:
+            command = [PEER]
+            settings = {"RUST_LOG": os.environ.get("PEER_LOG", "info")}
+        else:
+            command = [UPSTREAM_PYTHON, str(ROOT / "interop/peer_338.py")]
+            settings = {"PYTHONDONTWRITEBYTECODE": "1"}
+        super().__init__(f"{name} ({kind})", command, {**settings, **(environment or {})}, subprocess.PIPE)
+        self.kind = kind
+        self.name = name
+        self.full_name = ""
+        self.events: list[dict] = []
+        self._answers: dict[int, dict] = {}
+        self._requests = 0
+        self._changed = threading.Condition()
+        self._ended = False
+        self.readers.append(threading.Thread(target=self._read_output, daemon=True))
+        self.readers[-1].start()
+
+    def start(self, endpoint: str | None) -> "Peer":
+        """Creates the application and connects it."""
+        self.full_name = self.ask("app", name=self.name, secret=SECRET)
+        if endpoint:
+            self.ask("connect", endpoint=endpoint)
+        return self
+
+    def ask(self, operation: str, deadline: float = DEADLINE, **arguments) -> object:
+        """Performs an operation and returns its result."""
+        return self.answer(self.begin(operation, **arguments), deadline)
+
+    def begin(self, operation: str, **arguments) -> int:
+        """Starts an operation."""
+        self._requests += 1
+        request = {"id": self._requests, "op": operation, **arguments}
+        self._note(f"> {json.dumps(request)}")
+        self.child.stdin.write(json.dumps(request) + "\n")
+        self.child.stdin.flush()
+        return self._requests
+
+    def answer(self, request: int, deadline: float = DEADLINE) -> object:
+        answer = self._wait(lambda: self._answers.get(request), f"answer to request {request}", deadline)
+        if "error" in answer:
+            raise PeerError(f"{self.title}: {answer['error']}")
+        return answer["ok"]
+
+    def open(self, kind: str, destination: str, mls: bool = True, reliable: bool = True) -> Session:
+        number = self.ask(
+            "open",
+            kind=kind,
+            destination=destination,
+            mls=mls,
+            reliable=reliable,
+            interval_ms=INTERVAL_MS,
+            retries=RETRIES,
+        )
+        return Session(self, number)
+
+    def position(self) -> int:
+        """Events so far, to wait for one that comes later."""
+        with self._changed:
+            return len(self.events)
+
+    def joined(self, after: int = 0) -> Session:
+        """The next session that somebody else opened."""
+        return Session(self, self.wait_for("session", after=after)["session"])
+
+    def wait_for(self, event: str, after: int = 0, deadline: float = DEADLINE, **fields) -> dict:
+        """The first such event from position `after` on."""
+        return self._wait(
+            lambda: next(iter(self._matching(event, after, fields)), None), f"event {event} {fields}", deadline
+        )
+
+    def events_of(self, event: str, after: int = 0, **fields) -> list[dict]:
+        with self._changed:
+            return self._matching(event, after, fields)
+
+    def _matching(self, event: str, after: int, fields: dict) -> list[dict]:
+        wanted = {"event": event, **fields}
+        return [seen for seen in self.events[after:] if wanted.items() <= seen.items()]
+
+    def _wait(self, find: Callable[[], dict | None], what: str, deadline: float) -> dict:
+        end = time.monotonic() + deadline
+        with self._changed:
+            while (found := find()) is None:
+                left = end - time.monotonic()
+                if left <= 0 or self._ended:
+                    state = "process ended" if self._ended else f"nothing for {deadline} s"
+                    raise AssertionError(f"{self.title}: no {what}: {state}")
+                self._changed.wait(left)
+            return found
+
+    def _read_output(self) -> None:
+        for line in self.child.stdout:
+            message = json.loads(line)
+            self._note(f"< {line.rstrip()}")
+            with self._changed:
+                if "id" in message:
+                    self._answers[message["id"]] = message
+                else:
+                    self.events.append(message)
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _note(self, line: str) -> None:
+        self.log.append(f"{time.strftime('%H:%M:%S')} {line}")
+
+
+class OurNode(Process):
+    """The binary `slim`."""
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        config = folder / "node.yaml"
+        config.write_text(
+            "services:\n  slim/0:\n    dataplane:\n      servers:\n"
+            f'        - endpoint: "127.0.0.1:{port}"\n          tls:\n            insecure: true\n'
+        )
+        level = os.environ.get("NODE_LOG", "info")
+        super().__init__("our node", [NODE, "--config", str(config)], {"RUST_LOG": level}, subprocess.DEVNULL)
+        self.endpoint = f"http://127.0.0.1:{port}"
+        wait_for_port(port, self)
+
+
+class UpstreamNode(Peer):
+    """The node that the published package runs itself."""
+
+    def __init__(self) -> None:
+        super().__init__(UPSTREAM, "org/ns/upstream-node")
+        port = free_port()
+        self.ask("serve", endpoint=f"127.0.0.1:{port}")
+        self.endpoint = f"http://127.0.0.1:{port}"
+        wait_for_port(port, self)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port: int, process: Process) -> None:
+    end = time.monotonic() + DEADLINE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            alive = process.child.poll() is None
+            assert alive and time.monotonic() < end, f"{process.title} does not listen\n{process.report()}"
+            # There is no event for "somebody else's port opened".
+            threading.Event().wait(0.02)
