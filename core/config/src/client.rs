@@ -23,7 +23,7 @@ pub struct ClientConfig {
     pub origin: Option<String>,
     /// HTTP headers sent with the call, by lower-case name.
     pub headers: BTreeMap<String, String>,
-    /// Limit for reaching the peer over TCP; absent means the operating system's.
+    /// Limit for reaching the peer over TCP; absent means the dialling side's own.
     pub connect_timeout: Option<Duration>,
     /// When a silent link is dead.
     pub keepalive: ClientKeepalive,

@@ -75,8 +75,14 @@ fn an_idle_connection_does_not_keep_a_stopping_node() {
     let address = node.address();
     let mut socket = TcpStream::connect(address).unwrap();
     node.wait_for("running service");
+    let before = Instant::now();
     node.signal("TERM");
     assert_eq!(node.exit().code(), Some(0));
+    assert!(
+        before.elapsed() < Duration::from_secs(3),
+        "took {:?}",
+        before.elapsed()
+    );
     let mut rest = Vec::new();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
     assert!(socket.read_to_end(&mut rest).is_ok(), "closed, not left behind");

@@ -138,7 +138,13 @@ where
     if let Some(bytes) = settings.frame_bytes_max {
         builder.max_frame_size(bytes);
     }
-    let mut connection = match timeout(settings.opening_timeout, builder.handshake::<_, Rope>(io)).await {
+    let mut drain = std::pin::pin!(drain);
+    let handshake = tokio::select! {
+        handshake = timeout(settings.opening_timeout, builder.handshake::<_, Rope>(io)) => handshake,
+        // Nothing was promised to this peer yet.
+        () = drain.as_mut() => return ConnectionEnd::Drained,
+    };
+    let mut connection = match handshake {
         Err(_) => return ConnectionEnd::Handshake(settings.opening_timeout),
         Ok(Err(error)) => return ConnectionEnd::Failed(error),
         Ok(Ok(connection)) => connection,
@@ -149,7 +155,6 @@ where
     let established = Arc::new(AtomicBool::new(false));
     let mut links: Vec<Pin<Box<Link>>> = Vec::new();
     let mut life = Life::new(settings, keepalive);
-    let mut drain = std::pin::pin!(drain);
     let mut draining = false;
     let mut window_is_raised = false;
 
