@@ -269,6 +269,31 @@ async fn connect_fails_with_endpoint_and_cause_when_no_node_listens() {
 }
 
 #[tokio::test]
+async fn disconnecting_ends_a_connect_that_nobody_else_shares() {
+    let service = Service::new().unwrap();
+    let (node, address) = node().await;
+    within(node.stop_server(&address.to_string())).await.unwrap();
+    let dialing = service.clone();
+    let connect = tokio::spawn(async move { dialing.connect(client_config(address)).await });
+    let connection = within(async {
+        loop {
+            match service.connection(&address.to_string()) {
+                Some(connection) => return connection,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    });
+    let connection = connection.await;
+    within(service.disconnect(connection)).await.unwrap();
+    assert!(matches!(
+        within(connect).await.unwrap(),
+        Err(Error::Disconnected { .. })
+    ));
+    within(service.disconnect(connection)).await.unwrap();
+    assert_eq!(service.connection(&address.to_string()), None);
+}
+
+#[tokio::test]
 async fn a_connection_has_one_set_of_settings() {
     let (_node, address) = node().await;
     let service = Service::new().unwrap();

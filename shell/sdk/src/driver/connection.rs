@@ -162,18 +162,18 @@ impl ConnectionTable {
             return;
         };
         connection.users = connection.users.saturating_sub(1);
-        if connection.users > connection.waiting.len() {
+        if connection.users > 0 {
             let _ = reply.send(Ok(()));
             return;
         }
         connection.disconnecting.push(reply);
         let endpoint = connection.config.endpoint.to_string();
-        for waiting in std::mem::take(&mut connection.waiting) {
-            let _ = waiting.reply.send(Err(Error::Disconnected {
-                endpoint: endpoint.clone(),
-            }));
-        }
+        let waiting = std::mem::take(&mut connection.waiting);
         self.stop(id);
+        for waiting in waiting {
+            let endpoint = endpoint.clone();
+            let _ = waiting.reply.send(Err(Error::Disconnected { endpoint }));
+        }
     }
 
     /// The link is negotiated. `Some` asks the caller to have the names confirmed under this number.
@@ -218,25 +218,25 @@ impl ConnectionTable {
         connection.state = State::Dialing;
         let limit = dials_max(&connection.config);
         let endpoint = connection.config.endpoint.to_string();
-        for mut waiting in std::mem::take(&mut connection.waiting) {
+        for waiting in &mut connection.waiting {
             waiting.failures += 1;
-            if !is_final && limit.is_none_or(|limit| waiting.failures < limit) {
-                connection.waiting.push(waiting);
-                continue;
-            }
-            connection.users -= 1;
-            let (attempts, cause) = (waiting.failures, Arc::clone(cause));
-            let _ = waiting.reply.send(Err(Error::Connect {
-                endpoint: endpoint.clone(),
-                attempts,
-                cause,
-            }));
         }
+        let is_over =
+            |waiting: &mut Waiting| is_final || limit.is_some_and(|limit| waiting.failures >= limit);
+        let given_up: Vec<Waiting> = connection.waiting.extract_if(.., is_over).collect();
+        connection.users -= given_up.len();
         if connection.waiting.is_empty() {
             connection.uplink.set_pace(Pace::Patient);
         }
-        if connection.users == 0 {
-            self.stop(id);
+        // Before the answers: who hears of a failed `connect` finds no connection.
+        self.stop_if_unused(id);
+        for Waiting { reply, failures } in given_up {
+            let (endpoint, cause) = (endpoint.clone(), Arc::clone(cause));
+            let _ = reply.send(Err(Error::Connect {
+                endpoint,
+                attempts: failures,
+                cause,
+            }));
         }
         link
     }
@@ -270,14 +270,34 @@ impl ConnectionTable {
         let Some(connection) = self.table.get_mut(&id) else {
             return;
         };
-        for waiting in std::mem::take(&mut connection.waiting) {
+        connection.uplink.set_pace(Pace::Patient);
+        let waiting = std::mem::take(&mut connection.waiting);
+        match result {
             // Somebody who does not wait any more does not use the connection either.
-            if waiting.reply.send(result.clone().map(|()| id)).is_err() || result.is_err() {
-                connection.users -= 1;
+            Ok(()) => {
+                let gone = waiting
+                    .into_iter()
+                    .filter_map(|waiting| waiting.reply.send(Ok(id)).err())
+                    .count();
+                connection.users -= gone;
+                self.stop_if_unused(id);
+            }
+            Err(error) => {
+                connection.users -= waiting.len();
+                self.stop_if_unused(id);
+                for waiting in waiting {
+                    let _ = waiting.reply.send(Err(error.clone()));
+                }
             }
         }
-        connection.uplink.set_pace(Pace::Patient);
-        if connection.users == 0 {
+    }
+
+    fn stop_if_unused(&self, id: ConnectionId) {
+        if self
+            .table
+            .get(&id)
+            .is_some_and(|connection| connection.users == 0)
+        {
             self.stop(id);
         }
     }

@@ -35,6 +35,13 @@ pub(super) struct Hub {
     unwanted: VecDeque<(AppKey, SessionId)>,
 }
 
+/// Even if the driver panics, nobody waits for ever.
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// What is behind a link of the router.
 enum LinkEnd {
     App(AppKey),

@@ -25,6 +25,9 @@ const PATIENT_PAUSE_MIN: Duration = Duration::from_millis(100);
 const PATIENT_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A link that lived this long is no sign of a node that drops every link at once.
 const STABLE: Duration = Duration::from_secs(10);
+/// A younger link that was lost counts as at most so many failures: the node is there, so the pause stays
+/// below a second.
+const UNSTABLE_FAILURES_MAX: u32 = 3;
 
 /// What happened to a connection.
 pub(super) enum Event {
@@ -162,9 +165,12 @@ impl Task {
                     {
                         Driven::Stopped => break,
                         Driven::Lost(lost) => {
-                            if self.age(since) >= STABLE {
-                                failures = 0;
-                            }
+                            let is_stable = self.age(since) >= STABLE;
+                            failures = if is_stable {
+                                0
+                            } else {
+                                failures.min(UNSTABLE_FAILURES_MAX)
+                            };
                             (Error::cause(lost), false)
                         }
                     }

@@ -6,6 +6,8 @@
     reason = "helpers of tests, of which each program uses a part"
 )]
 
+pub mod proxy;
+
 use std::time::Duration;
 
 use slim::{
