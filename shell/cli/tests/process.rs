@@ -303,9 +303,9 @@ fn local(level: &str) -> String {
     format!("tracing: {{log_level: {level}}}\n{}", services("127.0.0.1:0"))
 }
 
-/// A configuration file of its own for each test.
+/// A configuration file of its own for each test and run.
 fn file(name: &str, text: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.yaml"));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.yaml", std::process::id()));
     std::fs::write(&path, text).expect("a writable directory");
     path
 }
