@@ -144,7 +144,8 @@ async fn send(writer: &mut FrameWriter, messages: &[Egress], progress: &Progress
             progress.moved.notified().await;
             continue;
         }
-        while sent - progress.slowest() < WINDOW {
+        // A flush may wait for the peer, and the window then never fills: the end must be looked for here too.
+        while sent - progress.slowest() < WINDOW && !progress.stop.load(Ordering::Relaxed) {
             let room = WINDOW - (sent - progress.slowest());
             for message in next.by_ref().take(BATCH_FRAMES.min(usize::try_from(room)?)) {
                 writer.push(message.clone());
