@@ -470,8 +470,8 @@ async fn a_dropped_invite_and_publish_go_on_in_the_background() {
     let bob = app(&service, "org/ns/bob").await;
     let ours = within(alice.open(group())).await.unwrap();
     let mut invite = Box::pin(ours.invite(name("org/ns/bob")));
-    // One poll sends the request.
-    assert!(futures_poll_once(&mut invite).await.is_none());
+    // One poll sends the request; the driver's own thread may even be done before it returns.
+    let _ = poll_once(&mut invite).await;
     drop(invite);
     let theirs = within(bob.accept()).await.unwrap();
     within(async {
@@ -481,7 +481,7 @@ async fn a_dropped_invite_and_publish_go_on_in_the_background() {
     })
     .await;
     let mut publish = Box::pin(ours.publish("background".into(), PublishOptions::default()));
-    assert!(futures_poll_once(&mut publish).await.is_none());
+    let _ = poll_once(&mut publish).await;
     drop(publish);
     assert_eq!(text(&theirs).await, "background");
     // The window is whole again: as many publishes as it has permits succeed at once.
@@ -522,7 +522,7 @@ fn a_service_works_from_threads_without_runtime() {
 }
 
 /// Polls once; `None` if it is not ready.
-async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(|cx| {
         std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(cx) {
             std::task::Poll::Ready(output) => Some(output),
