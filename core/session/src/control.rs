@@ -24,6 +24,10 @@ impl Session {
             .is_none_or(|epochs| epochs.key_fits(verified));
         if !key_fits || !self.may_send(message, verified) {
             shared.counters.not_authorised += 1;
+            if key_fits && self.was_not_told(message) {
+                let stranger = message.source.clone();
+                self.tell(shared, now, &stranger, Payload::LeaveRequest);
+            }
             return;
         }
         if is_answer(message.kind) {
@@ -58,6 +62,28 @@ impl Session {
             self.replay.record(&message.source, message.message_id, None);
         }
         self.next_change(shared, now);
+    }
+
+    /// True at the moderator for what only a member says, by somebody who is none: it was removed, and the request
+    /// to leave was lost (R11). Told again, it does not believe for ever to be in the group.
+    fn was_not_told(&self, message: &Message) -> bool {
+        self.is_moderator()
+            && self.is_group()
+            && self.state == State::Active
+            && !self.roster.contains(&message.source)
+            && self.is_waiting_for_nothing_from(&message.source)
+            && matches!(
+                message.kind,
+                MessageKind::Heartbeat | MessageKind::RejoinRequest | MessageKind::UpdateParticipantState
+            )
+    }
+
+    /// True if the moderator has no business with this name: it neither invites it nor has just told it to go.
+    fn is_waiting_for_nothing_from(&self, name: &slim_proto::FullName) -> bool {
+        !self
+            .exchanges
+            .values()
+            .any(|exchange| exchange.message.destination == *name)
     }
 
     /// True if the message was acted upon, so that a repetition must not be.

@@ -120,10 +120,13 @@ impl Session {
     }
 
     fn send_draft(&mut self, shared: &mut Shared, now: Now, mut draft: Draft) {
-        let direct = if self.is_group() {
-            draft.to.take().and_then(|to| self.addressee(&to))
-        } else {
-            None
+        let direct = match draft.to.take().filter(|_| self.is_group()) {
+            Some(to) => match self.addressee(&to) {
+                Some(member) => Some(member),
+                // It left while the message waited. What was meant for one is never sent to all.
+                None => return shared.complete(draft.ticket, Err(OperationError::NotMember(to))),
+            },
+            None => None,
         };
         let id = match &direct {
             Some(_) => DIRECT_ID_FIRST + u32::try_from(shared.rng.below(DIRECT_ID_COUNT)).unwrap_or(0),
@@ -296,6 +299,9 @@ impl Session {
             shared.counters.not_authorised += 1;
             return;
         }
+        if message.kind == MessageKind::MsgAck {
+            self.window.confirm(id, member);
+        }
         if let Some(finished) = self.window.acknowledge(id, member) {
             self.roster.heard(member);
             self.on_published(shared, finished);
@@ -324,7 +330,10 @@ impl Session {
         let kept = self
             .window
             .get(id)
-            .filter(|outgoing| outgoing.recipients.contains(member));
+            .filter(|outgoing| outgoing.recipients.contains(member))
+            // It left and came back while we were away, so it asks for messages of its former stay. Upstream asks
+            // again after every outage and would report them as lost (R7).
+            .filter(|outgoing| !outgoing.confirmed.contains(member) || !request.is_from_own_kind());
         if let Some(draft) = kept.map(|outgoing| outgoing.draft.clone()) {
             shared.counters.retransmitted += 1;
             let body = Body {
@@ -399,9 +408,10 @@ impl Session {
             .get(&source)
             .is_some_and(|entry| !entry.participant.online && entry.joined)
         {
-            self.mark_online(shared, &source);
+            self.mark_online(shared, now, &source);
         }
-        let direct = self.is_group() && message.metadata.contains_key(PUBLISH_TO);
+        // The id says it (wire-session §0.5); the key in the metadata is nothing that a seal protects (W5).
+        let direct = self.is_group() && message.message_id >= DIRECT_ID_FIRST;
         let own_kind = message.is_from_own_kind();
         let failed = message.error.is_some();
         let received = Received {
@@ -419,7 +429,7 @@ impl Session {
             if reliable {
                 self.acknowledge(shared, now, &message, direct);
             }
-            if direct || message.message_id >= DIRECT_ID_FIRST {
+            if direct {
                 self.deliver_direct(shared, received, reliable);
             } else if reliable {
                 self.deliver_in_order(shared, now, received, own_kind);
@@ -516,8 +526,9 @@ impl Session {
         let source = received.source.clone();
         let start = match self.roster.get(&source).map(|entry| entry.seniority) {
             _ if self.kind == SessionKind::PointToPoint => Start::AtOne,
+            // Not at one if it was a member before: it goes on counting where it had stopped.
+            Some(_) if own_kind => Start::AskBack,
             Some(Seniority::Newer) => Start::AtOne,
-            Some(Seniority::Older) if own_kind => Start::AskBack,
             Some(Seniority::Older) | None => Start::FirstArrival,
         };
         let first = received.message_id;

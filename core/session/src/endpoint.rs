@@ -20,7 +20,7 @@ use crate::epochs::Epochs;
 use crate::error::{CommandError, OperationError};
 use crate::invite::Invite;
 use crate::replay::Replay;
-use crate::send::Draft;
+use crate::send::{Draft, SendWindow};
 use crate::session::{Change, Role, Session, Start, State};
 use crate::shared::{Shared, SubscriptionOwner};
 use crate::timers::{ENDPOINT, TimerKey};
@@ -38,6 +38,8 @@ const DISCOVERIES_MAX: usize = 256;
 const TOMBSTONE_LIFE: Duration = Duration::from_secs(60);
 /// Ended sessions remembered.
 const TOMBSTONES_MAX: usize = 256;
+/// Left groups of which the last sequence number is remembered; one forgotten costs what upstream always pays.
+const POSITIONS_MAX: usize = 1024;
 
 /// One application endpoint.
 ///
@@ -49,6 +51,9 @@ pub struct Endpoint {
     names: BTreeMap<FullName, u64>,
     /// What ended sessions answered last.
     tombstones: BTreeMap<u32, Replay>,
+    /// Where the next stay in a group goes on counting. A member that was away in between and did not notice takes
+    /// a message 1 for an old one.
+    positions: BTreeMap<u32, u64>,
     answered_discoveries: BTreeMap<(FullName, u32), Instant>,
 }
 
@@ -61,6 +66,7 @@ impl Endpoint {
             sessions: BTreeMap::new(),
             names: BTreeMap::new(),
             tombstones: BTreeMap::new(),
+            positions: BTreeMap::new(),
             answered_discoveries: BTreeMap::new(),
         }
     }
@@ -463,6 +469,7 @@ impl Endpoint {
         }
         if let Some(mut old) = self.sessions.remove(&message.session_id) {
             old.end(&mut self.shared, now, crate::api::CloseReason::Removed);
+            self.remember_position(&old);
         }
         self.tombstones.remove(&message.session_id);
         let shared = &mut self.shared;
@@ -488,6 +495,9 @@ impl Endpoint {
             epochs,
         };
         let mut session = Session::new(now, start);
+        if let Some(position) = self.positions.get(&message.session_id).filter(|_| group) {
+            session.window = SendWindow::starting_at(*position);
+        }
         session.reply_to_join(shared, now, message);
         self.sessions.insert(message.session_id, session);
     }
@@ -535,6 +545,16 @@ impl Endpoint {
 
     // ----- ends -----
 
+    fn remember_position(&mut self, session: &Session) {
+        if session.is_group() && session.window.next_position() > 1 {
+            if self.positions.len() >= POSITIONS_MAX {
+                self.positions.pop_first();
+            }
+            self.positions
+                .insert(session.id.0, session.window.next_position());
+        }
+    }
+
     /// Buries sessions that ended; they answer repeated requests for a while.
     fn sweep(&mut self, now: Now) {
         let ended: BTreeSet<u32> = self
@@ -548,6 +568,7 @@ impl Endpoint {
                 continue;
             };
             self.shared.timers.cancel_all(id);
+            self.remember_position(&session);
             if self.tombstones.len() >= TOMBSTONES_MAX
                 && let Some((oldest, _)) = self.tombstones.pop_first()
             {

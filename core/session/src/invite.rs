@@ -366,10 +366,11 @@ impl Session {
         if let Some(key) = self.exchange_with(Purpose::Update) {
             self.take_exchange(shared, key);
         }
-        self.fail_invite(shared, now, InviteStep::Welcome, "");
         if self.is_group() {
+            // Before the failure is told, which starts the next change.
             self.queue.push_front(Change::Remove(Remove::roll_back(peer)));
         }
+        self.fail_invite(shared, now, InviteStep::Welcome, "");
         self.next_change(shared, now);
     }
 

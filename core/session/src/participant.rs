@@ -297,7 +297,7 @@ impl Session {
             GroupUpdateOp::Rejoin if name == self.local => {
                 self.rebuild_roster(shared, now, &update.participants);
             }
-            GroupUpdateOp::Rejoin => self.mark_online(shared, &name),
+            GroupUpdateOp::Rejoin => self.mark_online(shared, now, &name),
         }
     }
 
@@ -318,7 +318,7 @@ impl Session {
             let name = &participant.name;
             if self.roster.contains(name) {
                 if participant.online {
-                    self.mark_online(shared, name);
+                    self.mark_online(shared, now, name);
                 } else if *name != self.local {
                     self.mark_offline(shared, now, name);
                 }

@@ -38,10 +38,10 @@ impl Session {
     /// A member is alive, in this epoch.
     pub(crate) fn on_heartbeat(&mut self, shared: &mut Shared, now: Now, source: &FullName, epoch: u64) {
         let Some(own) = self.epochs.as_ref().map(|epochs| epochs.epoch().unwrap_or(0)) else {
-            return self.mark_online(shared, source);
+            return self.mark_online(shared, now, source);
         };
         if epoch == own {
-            self.mark_online(shared, source);
+            self.mark_online(shared, now, source);
             self.epoch_confirmed(shared, now, source);
         } else if epoch > own {
             self.notice_epoch(shared, now, epoch);
@@ -126,7 +126,7 @@ impl Session {
             }
             return;
         }
-        self.mark_online(shared, &message.source);
+        self.mark_online(shared, now, &message.source);
         let complete = self
             .exchanges
             .get(&key)
@@ -190,7 +190,7 @@ impl Session {
             self.answer(shared, now, message, Payload::GroupNack);
             return true;
         }
-        self.mark_online(shared, source);
+        self.mark_online(shared, now, source);
         self.answer(shared, now, message, Payload::GroupAck);
         true
     }

@@ -91,7 +91,7 @@ impl Session {
         self.used_key_packages.insert(member.clone(), key_package.clone());
         shared.counters.rejoins += 1;
         let waiting_for = self.roster.online_others();
-        self.mark_online(shared, &member);
+        self.mark_online(shared, now, &member);
         self.epoch_event(shared);
 
         let mut reply = Message::new(
@@ -184,6 +184,32 @@ impl Session {
             self.current = None;
             self.next_change(shared, now);
         }
+    }
+
+    /// Moderator of a group without encryption: a member is back, and no epoch shows what it missed. It gets the
+    /// roster as the named member of a rejoin does (wire-session §4.12 item 4).
+    pub(crate) fn retell_roster(&mut self, shared: &mut Shared, now: Now, member: &FullName) {
+        let participant = match self.roster.get(member) {
+            Some(entry) if self.is_moderator() && self.is_group() && self.epochs.is_none() => {
+                entry.participant.clone()
+            }
+            Some(_) | None => return,
+        };
+        let update = GroupUpdate {
+            op: GroupUpdateOp::Rejoin,
+            participant,
+            participants: self.roster.participants(),
+            mls: None,
+        };
+        let awaiting = Awaiting::All([member.clone()].into());
+        self.request(
+            shared,
+            now,
+            Purpose::Repair,
+            member,
+            Payload::GroupUpdate(update),
+            awaiting,
+        );
     }
 
     /// A member showed an old epoch: repeat what it missed, to it alone, under new message ids (§9.3 item 6).

@@ -26,6 +26,8 @@ pub(crate) struct Outgoing {
     /// To whom it was addressed when it was published; nobody else gets a retransmission.
     pub(crate) recipients: BTreeSet<FullName>,
     pub(crate) awaiting: BTreeSet<FullName>,
+    /// Who has it by its own word; a request to repeat it says the opposite.
+    pub(crate) confirmed: BTreeSet<FullName>,
     pub(crate) repeats: u32,
     outcome: PublishOutcome,
 }
@@ -51,8 +53,13 @@ pub(crate) struct SendWindow {
 
 impl SendWindow {
     pub(crate) fn new() -> Self {
+        Self::starting_at(1)
+    }
+
+    /// A window whose first message has this position.
+    pub(crate) fn starting_at(next_position: u64) -> Self {
         Self {
-            next_position: 1,
+            next_position,
             messages: BTreeMap::new(),
             order: VecDeque::new(),
             waiting: 0,
@@ -69,6 +76,11 @@ impl SendWindow {
     /// True if everything is acknowledged or given up.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting == 0
+    }
+
+    /// The position of the next message.
+    pub(crate) fn next_position(&self) -> u64 {
+        self.next_position
     }
 
     /// The next sequence number, consumed.
@@ -92,6 +104,7 @@ impl SendWindow {
                 draft,
                 awaiting: recipients.clone(),
                 recipients,
+                confirmed: BTreeSet::new(),
                 repeats: 0,
                 outcome: PublishOutcome::default(),
             },
@@ -108,7 +121,16 @@ impl SendWindow {
         self.messages.get_mut(&id)
     }
 
-    /// A member has it.
+    /// A member said that it has the message.
+    pub(crate) fn confirm(&mut self, id: u32, member: &FullName) {
+        if let Some(message) = self.messages.get_mut(&id)
+            && message.recipients.contains(member)
+        {
+            message.confirmed.insert(member.clone());
+        }
+    }
+
+    /// A member has it, or asks for it: it need not be repeated unasked.
     pub(crate) fn acknowledge(&mut self, id: u32, member: &FullName) -> Option<Finished> {
         let message = self.messages.get_mut(&id)?;
         if !message.awaiting.remove(member) {
@@ -143,6 +165,7 @@ impl SendWindow {
             if reason == MissReason::Left {
                 // When it comes back it is a new member, to whom nothing from before is repeated.
                 message.recipients.remove(member);
+                message.confirmed.remove(member);
             }
             if message.awaiting.remove(member) {
                 message.outcome.missed.push((member.clone(), reason));

@@ -455,10 +455,11 @@ impl Session {
         self.membership_event(shared, name, MembershipChange::Offline);
     }
 
-    pub(crate) fn mark_online(&mut self, shared: &mut Shared, name: &FullName) {
+    pub(crate) fn mark_online(&mut self, shared: &mut Shared, now: Now, name: &FullName) {
         if self.roster.contains(name) && self.roster.set_online(name, true) {
             self.heartbeat_forced = true;
             self.membership_event(shared, name, MembershipChange::Online);
+            self.retell_roster(shared, now, name);
         }
     }
 
