@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) speeds: Vec<Speed>,
     pub(crate) budget: EgressBudget,
     pub(crate) sessions: Vec<SessionPlan>,
+    /// Then no ticket may fail and nothing may be lost.
+    pub(crate) faultless: bool,
     pub(crate) faults: Vec<(Duration, Fault)>,
     /// When faults and work end.
     pub(crate) heals_at: Duration,
@@ -54,7 +56,9 @@ impl Plan {
         } else {
             2 + usize::try_from(rng.below(7)).unwrap_or(0)
         };
-        let speeds = (0..apps).map(|_| draw_speed(rng)).collect();
+        // Timers may be shorter than the way; without faults, where nothing may fail, ways are short.
+        let faultless = rng.below(FAULTLESS_RUNS) == 0;
+        let speeds = (0..apps).map(|_| draw_speed(rng, faultless)).collect();
         let all_sealed = rng.below(3) > 0;
         let sessions: Vec<SessionPlan> = (1..=1 + rng.below(if long { 1 } else { 3 }))
             .map(|number| draw_session(rng, number, apps, all_sealed, long))
@@ -66,9 +70,10 @@ impl Plan {
         };
         let forging = sessions.iter().all(|session| session.mls);
         let kinds = draw_kinds(rng, forging);
-        let faults = match rng.below(FAULTLESS_RUNS) {
-            0 => Vec::new(),
-            _ => faults::draw(rng, kinds, apps, START, heals_at),
+        let faults = if faultless {
+            Vec::new()
+        } else {
+            faults::draw(rng, kinds, apps, START, heals_at)
         };
         let frames_max = match rng.below(4) {
             0 => 16,
@@ -82,6 +87,7 @@ impl Plan {
                 ..EgressBudget::default()
             },
             sessions,
+            faultless,
             faults,
             heals_at,
             pace: if long {
@@ -93,11 +99,11 @@ impl Plan {
     }
 }
 
-fn draw_speed(rng: &mut Rng) -> Speed {
+fn draw_speed(rng: &mut Rng, short: bool) -> Speed {
     let (latency, jitter) = match rng.below(8) {
         0 => (0, 0),
-        1 => (500, 1500),
-        2 => (100, 200),
+        1 if !short => (500, 1500),
+        2 if !short => (100, 200),
         _ => (1 + rng.below(20), rng.below(20)),
     };
     Speed {

@@ -116,7 +116,7 @@ impl World {
         let now = self.clock();
         let app = App::new(&name, SECRET, now, &mut self.rng);
         self.trace.name(app.name.id(), label);
-        self.check.app_started(app.name.id(), &app.subject);
+        self.check.app_started(app.name.id(), label, &app.subject);
         let index = self.apps.len();
         self.apps.push(app);
         let mut link = Link::new(speed, self.budget);
@@ -223,9 +223,12 @@ impl World {
             metadata: std::collections::BTreeMap::new(),
             to: to_name,
         };
+        let data_sent = self.check.data_sent;
         let result = self.issue(app, intent, command);
         if result.is_err() {
             self.check.not_published(number);
+        } else if self.check.data_sent == data_sent && snapshot.is_some_and(|old| old.info.is_initiator) {
+            self.check.held_back(number);
         }
         result
     }
@@ -460,7 +463,7 @@ impl World {
 
     fn plan_wake(&mut self, app: usize) {
         if let Some(at) = self.apps[app].next_timeout()
-            && self.apps[app].is_alive
+            && self.apps[app].is_running()
             && self.apps[app].wake.is_none_or(|planned| at < planned)
         {
             let at = at.max(self.now);

@@ -62,6 +62,13 @@ impl Delivery {
         );
     }
 
+    pub(super) fn held_back(&mut self, number: u64) {
+        if let Some(published) = self.published.get_mut(&number) {
+            published.epoch = None;
+            published.expected.clear();
+        }
+    }
+
     pub(super) fn not_published(&mut self, number: u64) {
         self.published.remove(&number);
     }

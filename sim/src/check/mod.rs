@@ -41,6 +41,7 @@ pub(crate) struct SessionFacts {
 pub(crate) struct Who {
     by_id: BTreeMap<NameId, usize>,
     subjects: Vec<String>,
+    labels: Vec<String>,
     crashed: BTreeSet<usize>,
 }
 
@@ -65,10 +66,12 @@ pub(crate) struct Check {
     sights: BTreeMap<&'static str, u64>,
     /// True once a hostile node or a full queue may have lost, repeated or reordered messages.
     pub(crate) lossy: bool,
-    /// Results of tickets that failed, as text; without faults there must be none.
+    /// Tickets that failed for another reason than what other members did; without faults there must be none.
     pub(crate) failures: Vec<String>,
     violation: Option<String>,
     closed: BTreeSet<(usize, SessionId)>,
+    /// Data messages sent so far, repeated ones included.
+    pub(crate) data_sent: u64,
 }
 
 impl Check {
@@ -82,9 +85,10 @@ impl Check {
         self.sessions.get(&id)
     }
 
-    pub(crate) fn app_started(&mut self, id: NameId, subject: &str) {
+    pub(crate) fn app_started(&mut self, id: NameId, label: &str, subject: &str) {
         self.who.by_id.insert(id, self.who.subjects.len());
         self.who.subjects.push(subject.to_owned());
+        self.who.labels.push(label.to_owned());
     }
 
     pub(crate) fn app_crashed(&mut self, app: usize) {
@@ -144,27 +148,26 @@ impl Check {
         snapshot: &SessionSnapshot,
     ) {
         let reliable = snapshot.info.reliability.is_some();
-        let expected = snapshot
+        let expected: BTreeMap<usize, u32> = snapshot
             .members
             .iter()
             .filter(|member| member.online)
             .filter_map(|member| self.who.of(member.name.id()))
             .filter(|app| *app != sender && to.is_none_or(|to| to == *app))
+            .filter(|app| !self.is_being_invited(sender, session, *app))
             .filter_map(|app| {
                 let (run, open) = self.open.get(&(app, session))?;
                 open.then_some((app, *run))
             })
             .collect();
-        let alone = snapshot.members.len() <= 1;
-        self.delivery.publishing(
-            number,
-            session,
-            sender,
-            to,
-            reliable,
-            snapshot.epoch.filter(|_| !alone),
-            expected,
-        );
+        self.delivery
+            .publishing(number, session, sender, to, reliable, snapshot.epoch, expected);
+    }
+
+    /// The message waits at the moderator until its invitations have ended: who gets it, and in which epoch, is
+    /// decided then.
+    pub(crate) fn held_back(&mut self, number: u64) {
+        self.delivery.held_back(number);
     }
 
     pub(crate) fn not_published(&mut self, number: u64) {
@@ -181,6 +184,9 @@ impl Check {
     /// An application sent a message.
     pub(crate) fn message_sent(&mut self, now: Instant, app: usize, message: &Message) {
         let session = SessionId(message.session_id);
+        if message.kind == MessageKind::Msg {
+            self.data_sent += 1;
+        }
         if matches!(message.kind, MessageKind::Msg | MessageKind::RtxReply)
             && self.sessions.get(&session).is_some_and(|facts| facts.mls)
             && let Err(violation) = self.secrecy.sealed(&message.blob())
@@ -247,7 +253,6 @@ impl Check {
                     "{label}: lost {first}..={last} of {sender} in {}",
                     self.label(session)
                 );
-                self.failures.push(text.clone());
                 trace.note(now, "lost", text);
             }
             Event::Completed { ticket, result } => self.completed(now, app, label, ticket, &result, trace),
@@ -265,6 +270,9 @@ impl Check {
                 );
             }
             Event::EpochChanged { session, epoch } => {
+                if self.facts(session).is_some_and(|facts| facts.moderator == app) {
+                    self.epochs.made(session, epoch);
+                }
                 let session = self.label(session);
                 trace.note(now, "epoch", format!("{label}: epoch {epoch} in {session}"));
             }
@@ -307,7 +315,9 @@ impl Check {
             Ok(_) => format!("{label}: {} done", intent.text),
             Err(error) => {
                 let text = format!("{label}: {} failed: {}", intent.text, short(error));
-                self.failures.push(text.clone());
+                if !is_consequence(error) {
+                    self.failures.push(text.clone());
+                }
                 text
             }
         };
@@ -368,6 +378,18 @@ impl Check {
         self.tickets.is_pending(app, session, verb)
     }
 
+    /// Membership changes of a session that have not ended.
+    pub(crate) fn changes(&self, session: SessionId) -> usize {
+        self.tickets.changes(session)
+    }
+
+    /// The moderator does not count on a member whose welcome is not confirmed.
+    fn is_being_invited(&self, moderator: usize, session: SessionId, app: usize) -> bool {
+        let label = self.who.labels.get(app).map_or("", String::as_str);
+        self.tickets
+            .is_pending_text(moderator, session, &format!("invite {label}"))
+    }
+
     /// At rest: who was reported to have a message has it (I1).
     pub(crate) fn accounts(&self) -> Result<(), String> {
         self.delivery.accounts(|app, session, run| {
@@ -400,6 +422,21 @@ impl Check {
         self.sessions
             .get(&session)
             .map_or_else(|| session.to_string(), |facts| facts.label.clone())
+    }
+}
+
+/// True for failures that follow from what members do, without any fault: they leave, close, are members already.
+fn is_consequence(error: &slim_session::OperationError) -> bool {
+    use slim_session::{MissReason, OperationError as E};
+    match error {
+        E::AlreadyMember(_) | E::NotMember(_) | E::NoMembers(_) | E::SessionClosed(_) => true,
+        // The commit that removes this member was applied; the request to leave is on its way.
+        E::Mls(_) => true,
+        E::PublishIncomplete { outcome, .. } => outcome
+            .missed
+            .iter()
+            .all(|(_, reason)| matches!(reason, MissReason::Left | MissReason::Offline)),
+        E::InviteFailed { .. } | E::Subscription { .. } | E::RejoinFailed(_) => false,
     }
 }
 

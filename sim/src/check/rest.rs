@@ -40,6 +40,10 @@ fn agrees(world: &World, id: SessionId) -> Result<(), String> {
     let Some(truth) = world.apps[moderator].snapshot(id) else {
         return Err(format!("the moderator of {label} does not know it"));
     };
+    if truth.members.is_empty() {
+        // Nobody was found to invite yet, so the group is only an intention.
+        return Ok(());
+    }
     for member in &truth.members {
         let app = world.check.who.of(member.name.id());
         let present = app.is_some_and(|app| world.apps[app].is_alive && world.check.is_open(app, id));
@@ -84,15 +88,27 @@ fn agrees(world: &World, id: SessionId) -> Result<(), String> {
         let names = |members: &[slim_session::Member]| {
             members
                 .iter()
-                .map(|member| (member.name.clone(), member.online))
+                .map(|member| (member.name.path(), member.name.id(), member.online))
                 .collect::<Vec<_>>()
         };
         if facts.kind == SessionKind::Group && names(&own.members) != names(&truth.members) {
+            let short = |members: &[slim_session::Member]| {
+                members
+                    .iter()
+                    .map(|member| {
+                        format!(
+                            "{}{}",
+                            member.name.components()[2],
+                            if member.online { "" } else { " (offline)" }
+                        )
+                    })
+                    .collect::<Vec<_>>()
+            };
             return Err(format!(
                 "{} has the members {:?} in {label}, its moderator has {:?}",
                 app.label,
-                names(&own.members),
-                names(&truth.members)
+                short(&own.members),
+                short(&truth.members)
             ));
         }
     }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use slim_proto::Instant;
 use slim_session::{Reliability, SessionId, Ticket};
 
+/// For what the network takes.
+const SPARE: Duration = Duration::from_secs(1);
+
 /// What a command is for.
 #[derive(Clone, Debug)]
 pub(crate) struct Intent {
@@ -55,6 +58,8 @@ impl Intent {
 struct Open {
     intent: Intent,
     deadline: Instant,
+    /// It was allowed to wait for others before it.
+    may_wait: bool,
 }
 
 /// Tickets that have not completed.
@@ -76,9 +81,18 @@ impl Tickets {
         intent: Intent,
         reliability: Reliability,
     ) -> Result<(), String> {
-        let deadline = now + self.time_allowed(app, &intent, reliability);
+        let allowed = self.time_allowed(app, &intent, reliability);
+        let deadline = now + allowed;
+        let may_wait = allowed > reliability.total() + SPARE;
         self.next = Some(self.next.map_or(deadline, |next| next.min(deadline)));
-        match self.open.insert((app, ticket), Open { intent, deadline }) {
+        match self.open.insert(
+            (app, ticket),
+            Open {
+                intent,
+                deadline,
+                may_wait,
+            },
+        ) {
             None => Ok(()),
             Some(old) => Err(format!(
                 "{ticket:?} was given out twice, first for {}",
@@ -144,9 +158,34 @@ impl Tickets {
             .collect()
     }
 
+    /// True if a command of exactly this text has not ended.
+    pub(super) fn is_pending_text(&self, app: usize, session: SessionId, text: &str) -> bool {
+        self.open.iter().any(|((of, _), open)| {
+            *of == app && open.intent.session == Some(session) && open.intent.text == text
+        })
+    }
+
+    /// Membership changes of a session that have not ended.
+    pub(super) fn changes(&self, session: SessionId) -> usize {
+        self.open
+            .values()
+            .filter(|open| open.intent.session == Some(session))
+            .filter(|open| matches!(open.intent.verb(), "invite" | "remove"))
+            .count()
+    }
+
     pub(super) fn is_pending(&self, app: usize, session: SessionId, verb: &str) -> bool {
         self.open.iter().any(|((of, _), open)| {
             *of == app && open.intent.session == Some(session) && open.intent.verb() == verb
+        })
+    }
+
+    fn waits(&self, app: usize, intent: &Intent) -> bool {
+        self.open.iter().any(|((of, _), open)| {
+            *of == app
+                && open.intent.session == intent.session
+                && open.may_wait
+                && open.intent.number.is_some()
         })
     }
 
@@ -154,7 +193,6 @@ impl Tickets {
     /// each of them may need all retransmissions of each of its steps.
     fn time_allowed(&self, app: usize, intent: &Intent, reliability: Reliability) -> Duration {
         let total = reliability.total();
-        let spare = Duration::from_secs(1);
         let change = total * 6 + Duration::from_secs(12);
         let others = self
             .open
@@ -166,12 +204,13 @@ impl Tickets {
         let queue = change * (u32::try_from(others).unwrap_or(u32::MAX) + 8);
         match intent.verb() {
             "subscribe" => Duration::from_secs(11),
-            "open" => total * 3 + spare,
+            "open" => total * 3 + SPARE,
             "invite" | "remove" => queue,
-            // Published while the first member is invited, it waits for the end of that.
-            "publish" if others > 0 => total + queue,
-            "publish" | "offline" => total + spare,
-            "online" => total * 2 + spare,
+            // Published while the first member is invited, it waits for the end of that, and later ones behind it.
+            "publish" if others > 0 || self.waits(app, intent) => total + queue,
+            "publish" | "offline" => total + SPARE,
+            // A member that missed an epoch rejoins, and is patient with a busy moderator.
+            "online" => total + total.max(Duration::from_secs(30)) + SPARE,
             "close" | "leave" => Duration::from_secs(4),
             verb => panic!("no deadline for {verb}"),
         }
