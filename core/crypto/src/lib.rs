@@ -9,6 +9,7 @@
 //! make keys are not byte-for-byte repeatable.
 
 mod agreement;
+pub mod jwa;
 mod mac;
 mod random;
 mod sign;

@@ -10,6 +10,8 @@ use aws_lc_rs::signature::{
 };
 use zeroize::Zeroizing;
 
+use crate::jwa::{Algorithm, TokenKeyError, pem};
+
 /// A signature key pair, ECDSA on P-256.
 pub struct SigningKey(EcdsaKeyPair);
 
@@ -30,6 +32,16 @@ impl SigningKey {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
             .expect("P-256 keys need nothing but randomness");
         Self(pair)
+    }
+
+    /// Reads a P-256 private key from a PEM text (PKCS#8 or SEC1, not encrypted).
+    pub fn from_pem_p256(text: &str) -> Result<Self, TokenKeyError> {
+        let section = pem::read(text)?;
+        EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, &section.der)
+            .map(Self)
+            .map_err(|_| TokenKeyError::Rejected {
+                algorithm: Algorithm::Es256,
+            })
     }
 
     /// The public key, an uncompressed SEC1 point of 65 bytes.

@@ -109,6 +109,15 @@ pub const CREDENTIAL_REFRESH_SECS: u64 = 50 * 60;
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// Clock skew accepted for tokens of the future, in seconds.
 pub const TOKEN_SKEW_SECS: u64 = 5;
+/// Clock skew accepted for JSON Web Tokens in both directions, in seconds (wire-session §1.5).
+pub const JWT_LEEWAY_SECS: u64 = 60;
+/// Longest key set (JWKS) that is read, in bytes: an RSA key with its certificate chain has some 6 KiB.
+pub const KEY_SET_BYTES_MAX: usize = 128 * 1024;
+/// Keys of one key set. A token without key id is tried with each key of its algorithm, so this also bounds the
+/// work that a forged token makes: 32 verifications, some milliseconds.
+pub const KEY_SET_KEYS_MAX: usize = 32;
+/// Issuers that one verifier accepts.
+pub const ISSUERS_MAX: usize = 16;
 
 const _: () = assert!(PAYLOAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(CREDENTIAL_REFRESH_SECS < TOKEN_LIFE_SECS);
