@@ -4,10 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use slim_crypto::{HmacKey, Rng, SigningKey};
+use slim_proto::limits::CREDENTIAL_REFRESH_SECS;
 use slim_proto::{NameId, UnixTime};
 
+use crate::claims::{self, JwtRules};
 use crate::error::IdentityError;
-use crate::token::{self, NONCE_BYTES};
+use crate::jwt;
+use crate::jwt_signer::{JwtSigner, Minter};
+use crate::key_set::KeySet;
+use crate::token::{self, NONCE_BYTES, public_key_claim};
 use crate::verifier::Verifier;
 
 /// Random characters that make the subjects of equal base names different.
@@ -22,10 +27,19 @@ pub struct Identity(Arc<Inner>);
 struct Inner {
     subject: String,
     key: SigningKey,
-    mac: HmacKey,
     verifier: Verifier,
-    claims: String,
-    secret_bytes: usize,
+    proof: Proof,
+}
+
+/// Where tokens come from.
+enum Proof {
+    SharedSecret {
+        mac: Box<HmacKey>,
+        claims: String,
+        secret_bytes: usize,
+    },
+    Jwt(Box<Minter>),
+    Static(String),
 }
 
 impl Identity {
@@ -50,11 +64,51 @@ impl Identity {
         let key = SigningKey::generate_p256();
         Ok(Self(Arc::new(Inner {
             subject: format!("{base}_{}", rng.alphanumeric(SUFFIX_CHARS)),
-            claims: token::encode_claims(key.public_key()),
+            proof: Proof::SharedSecret {
+                mac: Box::new(HmacKey::new(secret.as_bytes())),
+                claims: token::encode_claims(key.public_key()),
+                secret_bytes: secret.len(),
+            },
             key,
-            mac: HmacKey::new(secret.as_bytes()),
             verifier: Verifier::shared_secret(secret),
-            secret_bytes: secret.len(),
+        })))
+    }
+
+    /// An identity that signs JSON Web Tokens itself (wire-session §1.4); the signature key for messages is fresh.
+    ///
+    /// Unlike with a shared secret the subject is exactly the given one, and so is the name id.
+    pub fn jwt(signer: JwtSigner) -> Result<Self, IdentityError> {
+        let key = SigningKey::generate_p256();
+        let subject = signer.subject.clone();
+        let minter = Minter::new(signer, key.public_key())?;
+        Ok(Self(Arc::new(Inner {
+            subject,
+            key,
+            verifier: minter.verifier(),
+            proof: Proof::Jwt(Box::new(minter)),
+        })))
+    }
+
+    /// An identity with a token that somebody else has signed (wire-session §1.6).
+    ///
+    /// Every command message and MLS leaf must be signed with the private key of the token's `pubkey` claim, so
+    /// such an identity exists only with that key. A token without the claim gives [`IdentityError::NoKey`], one
+    /// without its key [`IdentityError::NoPrivateKey`]: it may still be presented to nodes, but opens no session.
+    /// The token is read, not verified; when it has expired, peers refuse it and a new identity is needed.
+    pub fn static_jwt(token: &str, key: Option<SigningKey>) -> Result<Self, IdentityError> {
+        let token = token.trim();
+        let claims = jwt::read_claims(token)?;
+        let subject = claims::subject(&claims)?.to_owned();
+        let public_key = public_key_claim(claims.get("pubkey"), claims.get("custom_claims"))?;
+        let key = key.ok_or(IdentityError::NoPrivateKey)?;
+        if key.public_key() != public_key {
+            return Err(IdentityError::OtherPrivateKey);
+        }
+        Ok(Self(Arc::new(Inner {
+            subject,
+            key,
+            verifier: Verifier::jwt(KeySet::default(), JwtRules::default()),
+            proof: Proof::Static(token.to_owned()),
         })))
     }
 
@@ -73,21 +127,46 @@ impl Identity {
         &self.0.key
     }
 
-    /// A fresh token with its own nonce; valid for an hour from `now`.
+    /// A fresh token with its own nonce, valid from `now` for an hour or for the configured lifetime; of a static
+    /// identity the one token.
     pub fn token(&self, now: UnixTime, rng: &mut Rng) -> String {
-        let mut nonce = [0; NONCE_BYTES];
-        rng.fill(&mut nonce);
-        token::mint(&self.0.mac, &self.0.subject, now, nonce, &self.0.claims)
+        match &self.0.proof {
+            Proof::SharedSecret { mac, claims, .. } => {
+                let mut nonce = [0; NONCE_BYTES];
+                rng.fill(&mut nonce);
+                token::mint(mac, &self.0.subject, now, nonce, claims)
+            }
+            Proof::Jwt(minter) => minter.mint(now, rng),
+            Proof::Static(token) => token.clone(),
+        }
     }
 
-    /// A verifier for tokens of everybody who holds the same secret, this identity included.
+    /// A verifier for tokens of everybody who holds the same secret or signing key, this identity included.
+    ///
+    /// Who made a static token is not known here: its verifier has no keys and refuses everything. Give the
+    /// endpoint a [`Verifier::jwt`] with the issuer's keys instead.
     pub fn verifier(&self) -> Verifier {
         self.0.verifier.clone()
     }
 
-    /// True if the secret is shorter than 32 bytes: it can be guessed, and upstream peers refuse it.
+    /// Age in seconds at which a token in an MLS leaf is to be replaced: 5/6 of its life, which is 50 minutes for
+    /// tokens of an hour (wire-session §9.3 item 1).
+    pub fn credential_refresh_secs(&self) -> u64 {
+        match &self.0.proof {
+            Proof::SharedSecret { .. } | Proof::Static(_) => CREDENTIAL_REFRESH_SECS,
+            Proof::Jwt(minter) => (minter.lifetime_secs() * 5 / 6).clamp(1, CREDENTIAL_REFRESH_SECS),
+        }
+    }
+
+    /// True if the secret is shorter than 32 bytes: it can be guessed, and upstream peers refuse it. False for
+    /// identities without secret.
     pub fn secret_is_weak(&self) -> bool {
-        self.0.secret_bytes < STRONG_SECRET_BYTES
+        let secret_bytes = match &self.0.proof {
+            Proof::SharedSecret { secret_bytes, .. } => Some(*secret_bytes),
+            Proof::Jwt(minter) => minter.secret_bytes(),
+            Proof::Static(_) => None,
+        };
+        secret_bytes.is_some_and(|bytes| bytes < STRONG_SECRET_BYTES)
     }
 }
 

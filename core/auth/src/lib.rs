@@ -4,17 +4,28 @@
 //! who somebody else is: it turns a token into [`Verified`] claims. [`sign_message`] and [`authenticate`] bind a
 //! command message to its token (wire-session §1 and §2).
 //!
+//! Tokens are of one of two kinds: made and checked with a shared secret, or JSON Web Tokens, signed with a private
+//! key ([`JwtSigner`]) or by somebody else, and checked with public keys ([`KeySet`]) under [`JwtRules`].
+//!
 //! What this crate deliberately does not do: decide what a subject may do, remember replays (both are the
-//! session's), or cache verdicts. Checking a shared-secret token costs one HMAC over some 250 bytes, about as
+//! session's), fetch keys (the shell's; see [`Verifier::with_keys`]), or cache verdicts. Checking a shared-secret token costs one HMAC over some 250 bytes, about as
 //! much as the strong hash that a safe cache key would need.
 
+mod claims;
 mod error;
 mod identity;
+mod jwt;
+mod jwt_signer;
+mod jwt_verifier;
+mod key_set;
 mod message;
 mod token;
 mod verifier;
 
-pub use error::{AuthenticationError, IdentityError, SignatureFailure, TokenPart};
+pub use claims::JwtRules;
+pub use error::{AuthenticationError, IdentityError, KeySetError, SignatureFailure, TokenPart};
 pub use identity::Identity;
+pub use jwt_signer::JwtSigner;
+pub use key_set::KeySet;
 pub use message::{authenticate, sign_message, verify_message};
 pub use verifier::{Verified, Verifier, claimed_subject};

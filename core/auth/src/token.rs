@@ -112,21 +112,30 @@ impl Authentic<'_> {
         if self.claims.is_empty() {
             return Err(IdentityError::NoKey);
         }
-        let claims = IdentityError::Malformed(TokenPart::Claims);
-        let json = URL_SAFE_NO_PAD.decode(self.claims).map_err(|_| claims)?;
-        let json: Value = serde_json::from_slice(&json).map_err(|_| claims)?;
-        let text = json
-            .get("pubkey")
-            .or_else(|| json.get("custom_claims")?.get("pubkey"))
-            .ok_or(IdentityError::NoKey)?
-            .as_str()
-            .ok_or(IdentityError::Malformed(TokenPart::PublicKey))?;
-        let key = STANDARD
-            .decode(text)
-            .map_err(|_| IdentityError::Malformed(TokenPart::PublicKey))?;
-        match key.len() {
-            32 | 33 | 65 => Ok(key),
-            length => Err(IdentityError::UnknownKey(length)),
-        }
+        let json = URL_SAFE_NO_PAD
+            .decode(self.claims)
+            .map_err(|_| IdentityError::Malformed(TokenPart::Claims))?;
+        let json: Value =
+            serde_json::from_slice(&json).map_err(|_| IdentityError::Malformed(TokenPart::Claims))?;
+        public_key_claim(json.get("pubkey"), json.get("custom_claims"))
+    }
+}
+
+/// The key in the claim `pubkey`, else in `custom_claims.pubkey` (wire-session §1.1).
+pub(crate) fn public_key_claim(
+    pubkey: Option<&Value>,
+    custom_claims: Option<&Value>,
+) -> Result<Vec<u8>, IdentityError> {
+    let text = pubkey
+        .or_else(|| custom_claims?.get("pubkey"))
+        .ok_or(IdentityError::NoKey)?
+        .as_str()
+        .ok_or(IdentityError::Malformed(TokenPart::PublicKey))?;
+    let key = STANDARD
+        .decode(text)
+        .map_err(|_| IdentityError::Malformed(TokenPart::PublicKey))?;
+    match key.len() {
+        32 | 33 | 65 => Ok(key),
+        length => Err(IdentityError::UnknownKey(length)),
     }
 }

@@ -1,5 +1,6 @@
 //! Who somebody else is: from a token to verified claims.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,21 +8,32 @@ use slim_crypto::HmacKey;
 use slim_proto::limits::{TOKEN_LIFE_SECS, TOKEN_SKEW_SECS};
 use slim_proto::{NameId, UnixTime};
 
+use crate::claims::{self, JwtRules};
 use crate::error::IdentityError;
+use crate::jwt;
+use crate::jwt_verifier::JwtVerifier;
+use crate::key_set::KeySet;
 use crate::token;
 
-/// Checks tokens. Cheap to clone; holds no state besides its key, so it may be asked anything in any order.
+/// Checks tokens. Cheap to clone; holds no state besides its keys, so it may be asked anything in any order.
 #[derive(Clone)]
-pub struct Verifier(Arc<HmacKey>);
+pub struct Verifier(Arc<Inner>);
+
+enum Inner {
+    SharedSecret(Box<HmacKey>),
+    Jwt(JwtVerifier),
+}
 
 /// The claims of a token that verified.
 ///
-/// Whoever holds the shared secret can claim any subject (wire-session §1.3): the subject is trusted as far as
-/// the holders of the secret trust each other.
+/// Whoever holds the shared secret can claim any subject (wire-session §1.3), and so can whoever holds a trusted
+/// signing key: the subject is trusted as far as these are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// Who the holder is.
     pub subject: String,
+    /// Who says so, if it is a JWT that tells.
+    pub issuer: Option<String>,
     /// The holder's signature key: 32 bytes Ed25519, or 33 or 65 bytes P-256.
     pub public_key: Vec<u8>,
     /// When the token was made.
@@ -33,35 +45,86 @@ pub struct Verified {
 impl Verifier {
     /// A verifier for tokens made with this shared secret.
     pub fn shared_secret(secret: &str) -> Self {
-        Self(Arc::new(HmacKey::new(secret.as_bytes())))
+        Self(Arc::new(Inner::SharedSecret(Box::new(HmacKey::new(
+            secret.as_bytes(),
+        )))))
     }
 
-    /// Checks a token at a time: format, authentication code in constant time, age, and public key.
+    /// A verifier for JSON Web Tokens that are signed with one of these keys (wire-session §1.5).
+    ///
+    /// Keys that are read again are a new verifier.
+    pub fn jwt(keys: KeySet, rules: JwtRules) -> Self {
+        Self(Arc::new(Inner::Jwt(JwtVerifier::fixed(keys, rules))))
+    }
+
+    /// A verifier for JSON Web Tokens of the issuers in the rules, whose keys somebody has to fetch.
+    ///
+    /// Until [`with_keys`](Self::with_keys) has brought an issuer's keys, its tokens give
+    /// [`IdentityError::KeysUnavailable`]. The issuers must be named, one at least: whoever may choose the issuer
+    /// of a token chooses the keys, and would be everybody.
+    pub fn jwt_autoresolve(rules: JwtRules) -> Result<Self, IdentityError> {
+        Ok(Self(Arc::new(Inner::Jwt(JwtVerifier::per_issuer(rules)?))))
+    }
+
+    /// A verifier with these keys of an issuer in place of older ones; this one stays as it is.
+    ///
+    /// The keys should be from [`KeySet::from_published_jwks`]. Give the result to everybody who holds a clone of
+    /// this verifier; nothing is shared that could change behind their back.
+    pub fn with_keys(&self, issuer: &str, keys: KeySet) -> Result<Self, IdentityError> {
+        match &*self.0 {
+            Inner::Jwt(jwt) => Ok(Self(Arc::new(Inner::Jwt(jwt.with_keys(issuer, keys)?)))),
+            Inner::SharedSecret(_) => Err(IdentityError::UnknownIssuer),
+        }
+    }
+
+    /// The issuers whose keys are not known; fetch these before the first token comes.
+    pub fn issuers_without_keys(&self) -> Vec<Arc<str>> {
+        match &*self.0 {
+            Inner::Jwt(jwt) => jwt.issuers_without_keys(),
+            Inner::SharedSecret(_) => Vec::new(),
+        }
+    }
+
+    /// Checks a token at a time: format, signature or authentication code, claims, age, and public key.
     pub fn verify(&self, token: &str, now: UnixTime) -> Result<Verified, IdentityError> {
-        let verified = self.verify_at_any_time(token)?;
-        let issued_at = verified.issued_at;
-        if issued_at.0 > now.0.saturating_add(TOKEN_SKEW_SECS) {
-            return Err(IdentityError::NotYetValid { issued_at, now });
+        match &*self.0 {
+            Inner::SharedSecret(mac) => at_time(verify_shared_secret(mac, token)?, now),
+            Inner::Jwt(jwt) => jwt.verify(token, Some(now)),
         }
-        if now.saturating_since(issued_at) > TOKEN_LIFE_SECS {
-            return Err(IdentityError::Expired { issued_at, now });
-        }
-        Ok(verified)
     }
 
     /// Checks everything but the age.
     ///
     /// Only for credentials that were judged in time by somebody else: the leaves that a joiner finds in an MLS
-    /// tree (architecture, "A joiner meets expired leaves"). Compare `issued_at` with the present to flag them.
+    /// tree (architecture, "A joiner meets expired leaves"). Compare `expires_at` with the present to flag them.
     pub fn verify_at_any_time(&self, token: &str) -> Result<Verified, IdentityError> {
-        let authentic = token::parse(&self.0, token)?;
-        Ok(Verified {
-            public_key: authentic.public_key()?,
-            subject: authentic.subject.to_owned(),
-            issued_at: authentic.issued_at,
-            expires_at: UnixTime(authentic.issued_at.0.saturating_add(TOKEN_LIFE_SECS)),
-        })
+        match &*self.0 {
+            Inner::SharedSecret(mac) => verify_shared_secret(mac, token),
+            Inner::Jwt(jwt) => jwt.verify(token, None),
+        }
     }
+}
+
+fn at_time(verified: Verified, now: UnixTime) -> Result<Verified, IdentityError> {
+    let issued_at = verified.issued_at;
+    if issued_at.0 > now.0.saturating_add(TOKEN_SKEW_SECS) {
+        return Err(IdentityError::NotYetValid { issued_at, now });
+    }
+    if now.saturating_since(issued_at) > TOKEN_LIFE_SECS {
+        return Err(IdentityError::Expired { issued_at, now });
+    }
+    Ok(verified)
+}
+
+fn verify_shared_secret(mac: &HmacKey, token: &str) -> Result<Verified, IdentityError> {
+    let authentic = token::parse(mac, token)?;
+    Ok(Verified {
+        public_key: authentic.public_key()?,
+        subject: authentic.subject.to_owned(),
+        issuer: None,
+        issued_at: authentic.issued_at,
+        expires_at: UnixTime(authentic.issued_at.0.saturating_add(TOKEN_LIFE_SECS)),
+    })
 }
 
 impl fmt::Debug for Verifier {
@@ -73,8 +136,15 @@ impl fmt::Debug for Verifier {
 /// The subject that a token claims, without any check; `None` if it is no token at all.
 ///
 /// Good for looking up whom a message is about before it is verified, never for a decision.
-pub fn claimed_subject(token: &str) -> Option<&str> {
-    token::claimed_subject(token)
+pub fn claimed_subject(token: &str) -> Option<Cow<'_, str>> {
+    // A JWT has dots and no colons, a shared-secret token four colons at least.
+    if token.contains(':') {
+        return token::claimed_subject(token).map(Cow::Borrowed);
+    }
+    let claims = jwt::read_claims(token).ok()?;
+    claims::subject(&claims)
+        .ok()
+        .map(|subject| Cow::Owned(subject.to_owned()))
 }
 
 impl Verified {
@@ -110,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_claimed_subject_is_read_without_a_check() {
-        assert_eq!(claimed_subject(TOKEN), Some("org/ns/cli_tu9uY08V"));
+        assert_eq!(claimed_subject(TOKEN).as_deref(), Some("org/ns/cli_tu9uY08V"));
         assert_eq!(claimed_subject("nonsense"), None);
         assert_eq!(claimed_subject(":1:n:c:m"), None);
     }

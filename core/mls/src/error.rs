@@ -7,7 +7,7 @@ use slim_auth::IdentityError;
 use slim_proto::limits::MEMBERS_MAX;
 
 /// Why a credential is not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     /// Not a basic credential with text in it.
     #[error("the credential is not an identity token")]
@@ -213,5 +213,5 @@ impl OpenError {
 }
 
 fn credential_error(error: &AnyError) -> Option<CredentialError> {
-    error.inner_dyn_error().downcast_ref().copied()
+    error.inner_dyn_error().downcast_ref().cloned()
 }

@@ -20,7 +20,7 @@ pub(crate) fn subject_of(message: &MlsMessage) -> Result<String, MlsError> {
         .ok_or(MlsError::Unexpected(MessageName::KeyPackage))?;
     let token = token_of(key_package.signing_identity())?;
     let subject = slim_auth::claimed_subject(token).ok_or(crate::CredentialError::NotToken)?;
-    Ok(subject.to_owned())
+    Ok(subject.into_owned())
 }
 
 /// Decodes one MLSMessage that fills its bytes exactly.

@@ -32,7 +32,7 @@ fn recorded_key_packages_belong_to_their_participants() {
             let key_package = reply.key_package.clone().unwrap();
             let subject = key_package_subject(&key_package).unwrap();
             assert_eq!(NameId::of_subject(&subject), reply.participant.name.id());
-            assert_eq!(Some(&*subject), claimed_subject(&message.identity));
+            assert_eq!(Some(&*subject), claimed_subject(&message.identity).as_deref());
             checked += 1;
         }
     }
