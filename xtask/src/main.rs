@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask codegen|map|tidy|test`.
+//! Developer commands: `cargo xtask codegen|demo|map|tidy|test`.
 
 #![allow(clippy::print_stdout, reason = "these commands talk to a person")]
 
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 mod codegen;
+mod demo;
 mod map;
 mod test;
 mod tidy;
@@ -16,6 +17,7 @@ const USAGE: &str = "\
 commands:
   codegen           rewrite core/proto/src/gen/ from proto/
   codegen --check   fail if the committed output is not what codegen would write
+  demo              a node, a moderator and three participants in Python talk for a moment
   map               rewrite the code map of ARCHITECTURE.md from the first sentence of every file
   tidy              check the rules of ARCHITECTURE.md that the compiler does not
   test              everything: codegen --check, tidy, Rust tests, simulator seeds, Python tests, interop";
@@ -26,6 +28,7 @@ fn main() -> Result<ExitCode> {
     match arguments[..] {
         ["codegen"] => codegen::write()?,
         ["codegen", "--check"] => codegen::check()?,
+        ["demo"] => demo::run()?,
         ["map"] => map::write()?,
         ["tidy"] => tidy::run()?,
         ["test"] => return test::run(),

@@ -44,6 +44,22 @@ pub(crate) fn create_app<'py>(
     })
 }
 
+impl App {
+    /// False in a forked child for what its parent made.
+    pub(crate) fn belongs_here(&self) -> bool {
+        self.process.check().is_ok()
+    }
+
+    /// Ends or leaves every session.
+    pub(crate) fn closing(&self) -> impl Future<Output = ()> + Send + use<> {
+        let app = self.app.clone();
+        async move {
+            // It fails only when the service ended, and with it the application.
+            let _ = app.close().await;
+        }
+    }
+}
+
 #[pymethods]
 impl App {
     /// The name with its id.

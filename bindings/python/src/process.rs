@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use slim::{ConnectionId, Service};
 
+use crate::app::App;
 use crate::bridge::Bridge;
 use crate::config;
 
@@ -101,20 +102,38 @@ pub(crate) fn stop_server(py: Python<'_>, endpoint: String) -> PyResult<Bound<'_
         .future(py, async move { service.stop_server(&endpoint).await })
 }
 
-/// Sends what is queued, for at most this many seconds, and ends the background threads.
+/// Closes these applications, sends what is queued, and ends the background threads, within about this many seconds.
 ///
 /// Runs at interpreter exit. The lock of the interpreter is free meanwhile.
 #[pyfunction]
-pub(crate) fn shutdown(py: Python<'_>, seconds: f64) -> PyResult<()> {
-    let flush =
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a list from Python arrives as a value"
+)]
+pub(crate) fn shutdown(py: Python<'_>, seconds: f64, apps: Vec<Bound<'_, App>>) -> PyResult<()> {
+    let limit =
         Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))?;
     let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(process) = process else { return Ok(()) };
+    let Some(process) = process else {
+        return Ok(());
+    };
     if process.id != std::process::id() {
         std::mem::forget(process);
         return Ok(());
     }
+    // Not those of a parent, which a forked child inherits.
+    let own = apps.iter().filter(|app| app.get().belongs_here());
+    let closing: Vec<_> = own.map(|app| app.get().closing()).collect();
     py.detach(|| {
+        let deadline = Instant::now() + limit;
+        process.bridge.wait(limit, async move {
+            let closing: Vec<_> = closing.into_iter().map(tokio::spawn).collect();
+            for close in closing {
+                // An error would be a panic in there; the others are still waited for.
+                let _ = close.await;
+            }
+        });
+        let flush = deadline.saturating_duration_since(Instant::now());
         let service = process.service.clone();
         process.bridge.wait(
             flush + SHUTDOWN_MARGIN,

@@ -2,8 +2,9 @@
 
     member.py ENDPOINT NAME
 
-Commands: {"do": "open", "invite": [NAME, ...]}, {"do": "publish", "texts": [...]}, {"do": "remove", "name": NAME},
-{"do": "leave"}, {"do": "close"}, {"do": "exit"}.
+Commands: {"do": "open", "invite": [NAME, ...], "mls": true}, {"do": "publish", "texts": [TEXT, ...]},
+{"do": "whisper", "to": NAME, "text": TEXT}, {"do": "remove", "name": NAME}, {"do": "leave"}, {"do": "close"},
+{"do": "exit"}.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ async def main(endpoint: str, name: str) -> None:
         async for command in commands():
             match command["do"]:
                 case "open":
-                    session = await app.create_session(streaming(CHANNEL))
+                    session = await app.create_session(streaming(CHANNEL, mls_enabled=command.get("mls", True)))
                     for invitee in command["invite"]:
                         await app.invite(session, PyName("org", "tests", invitee))
                     attend(session)
@@ -65,6 +66,9 @@ async def main(endpoint: str, name: str) -> None:
                     assert info is not None
                     for text in command["texts"]:
                         await app.publish(info, text.encode(), CHANNEL)
+                case "whisper":
+                    assert info is not None
+                    await app.publish(info, command["text"].encode(), PyName("org", "tests", command["to"]))
                 case "remove":
                     assert info is not None
                     await app.remove(info, PyName("org", "tests", command["name"]))

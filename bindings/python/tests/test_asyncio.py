@@ -218,17 +218,44 @@ def test_a_forked_child_makes_its_own_applications_and_refuses_its_parents(endpo
         assert "parent: still works" in process.output
 
 
-def test_an_application_that_nobody_refers_to_leaves_its_sessions(endpoint: str) -> None:
+def test_an_application_that_nobody_refers_to_leaves_its_sessions_at_once(endpoint: str) -> None:
     async def scenario() -> None:
         alice, bob = await application(endpoint, "alice"), await application(endpoint, "bob")
         async with bob:
             info = await group(alice, bob)
             async with alice:
                 await greeted(alice, info, bob)
+                # Whoever waited before does not keep it.
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(alice.receive(session=info.id), 0.01)
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(alice.receive(), 0.01)
             del alice, info
-            gc.collect()
             (id,) = bob.sessions
             with pytest.raises(SLIMSessionClosedError, match="closed by its moderator"):
                 await bob.receive(session=id)
+
+    gc.disable()
+    try:
+        run(scenario())
+    finally:
+        gc.enable()
+
+
+def test_a_process_that_ends_leaves_its_sessions(endpoint: str) -> None:
+    async def scenario() -> None:
+        alice = await application(endpoint, "alice")
+        with python(str(TESTS / "last_words.py"), endpoint, "stay") as process:
+            process.wait_for_line("ready")
+            async with alice:
+                info = await group(alice)
+                await alice.invite(info, PyName("org", "tests", "last-words"))
+                await alice.publish(info, b"speak", CHANNEL)
+                await alice.receive(session=info.id)
+                process.signal(signal.SIGINT)
+                async for event in alice.events(info):
+                    if event.change == "left":
+                        return
+            pytest.fail("nobody was told")
 
     run(scenario())

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import socket
 import threading
 from types import TracebackType
 
-from slim_bindings import PyName
-from support import CHANNEL, SECRET, TESTS, Node, Process, application, group, python, run
+from support import SECRET, TESTS, Node, Process, python
 
 MARKER = b"marker-4f1c9d"
 TEXTS = [f"{kind} {MARKER.decode()}" for kind in ("to all", "to one", "answer")]
@@ -69,35 +67,35 @@ class Recorder:
             return
 
 
-def conversation(node: Node, mls_enabled: bool) -> bytes:
+def conversation(node: Node, mls: bool) -> bytes:
     """What passes the node while two processes exchange the marker: to all, to one, and back."""
-
-    async def scenario(endpoint: str, bob: Process) -> None:
-        alice = await application(endpoint, "alice")
-        async with alice:
-            info = await group(alice, mls_enabled=mls_enabled)
-            await alice.invite(info, PyName("org", "tests", "bob"))
-            await alice.publish(info, TEXTS[0].encode(), CHANNEL)
-            await alice.publish(info, TEXTS[1].encode(), PyName("org", "tests", "bob"))
-            for text in TEXTS[:2]:
-                await asyncio.to_thread(bob.wait_for_line, text)
-            bob.write(json.dumps({"do": "publish", "texts": [TEXTS[2]]}))
-            assert (await alice.receive(session=info.id))[1] == TEXTS[2].encode()
-            await alice.close_session(info)
-            await asyncio.to_thread(bob.wait_for_line, "closed by its moderator")
-        await alice.disconnect(endpoint)
-        bob.write(json.dumps({"do": "exit"}))
-        assert await asyncio.to_thread(bob.wait) == 0, bob.output
-
     with Recorder(node.port) as recorder:
-        with python(str(TESTS / "member.py"), recorder.endpoint, "bob", stdin=True) as bob:
-            bob.wait_for_line("ready")
-            run(scenario(recorder.endpoint, bob))
+        member = (str(TESTS / "member.py"), recorder.endpoint)
+        with python(*member, "alice", stdin=True) as alice, python(*member, "bob", stdin=True) as bob:
+
+            def tell(process: Process, **command: object) -> None:
+                process.write(json.dumps(command))
+                process.wait_for_line(json.dumps({"done": command["do"]}))
+
+            for process in (alice, bob):
+                process.wait_for_line("ready")
+            tell(alice, do="open", invite=["bob"], mls=mls)
+            tell(alice, do="publish", texts=[TEXTS[0]])
+            bob.wait_for_line(TEXTS[0])
+            tell(alice, do="whisper", to="bob", text=TEXTS[1])
+            bob.wait_for_line(TEXTS[1])
+            tell(bob, do="publish", texts=[TEXTS[2]])
+            alice.wait_for_line(TEXTS[2])
+            tell(alice, do="close")
+            bob.wait_for_line("closed by its moderator")
+            for process in (alice, bob):
+                process.write(json.dumps({"do": "exit"}))
+                assert process.wait() == 0, process.output
         return recorder.recorded
 
 
 def test_no_byte_through_the_node_shows_text_or_secret_of_an_encrypted_group(node: Node) -> None:
-    recorded = conversation(node, mls_enabled=True)
+    recorded = conversation(node, mls=True)
     # The names are in clear, so the recorder was at the right place.
     assert b"alice" in recorded
     assert MARKER not in recorded
@@ -105,7 +103,7 @@ def test_no_byte_through_the_node_shows_text_or_secret_of_an_encrypted_group(nod
 
 
 def test_without_encryption_the_recorder_sees_the_text(node: Node) -> None:
-    recorded = conversation(node, mls_enabled=False)
+    recorded = conversation(node, mls=False)
     # Each text went to the node and from there to the other process.
     assert recorded.count(MARKER) >= 2 * len(TEXTS)
     assert SECRET.encode() not in recorded

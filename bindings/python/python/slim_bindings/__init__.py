@@ -6,7 +6,6 @@ say what went wrong. The module functions do the same for a ``PyService``, witho
 
 import atexit
 
-from slim_bindings import _slim_bindings
 from slim_bindings._configuration import PySessionConfiguration, PySessionDirection, PySessionType
 from slim_bindings._errors import (
     SLIMInviteError,
@@ -40,7 +39,7 @@ from slim_bindings._functions import (
 )
 from slim_bindings._identity import PyIdentityProvider, PyIdentityVerifier
 from slim_bindings._names import PyName
-from slim_bindings._service import PyService
+from slim_bindings._service import PyService, leave_process
 from slim_bindings._session import Member, MembershipEvent, PySessionInfo
 from slim_bindings._slim import Slim
 from slim_bindings._version import (
@@ -53,11 +52,7 @@ from slim_bindings._version import (
     get_version,
 )
 
-# Leaving the process flushes for at most this long, so that the last message before the exit arrives and Ctrl-C
-# still ends the process within a second.
-_EXIT_FLUSH_SECONDS = 0.75
-
-atexit.register(_slim_bindings.shutdown, _EXIT_FLUSH_SECONDS)
+atexit.register(leave_process)
 
 __all__ = [
     "SESSION_UNSPECIFIED",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import weakref
 from collections import deque
-from typing import TYPE_CHECKING
 
+from slim_bindings import _slim_bindings
 from slim_bindings._configuration import PySessionDirection, PySessionType, StreamingConfiguration, differing_fields
 from slim_bindings._errors import SLIMSessionClosedError, SLIMSessionNotFoundError
 from slim_bindings._inbox import SessionInbox
@@ -14,11 +15,14 @@ from slim_bindings._names import PyName
 from slim_bindings._session import PySessionInfo
 from slim_bindings._signal import Signal, Watch
 
-if TYPE_CHECKING:
-    from slim_bindings import _slim_bindings
-
 #: Ended sessions that are remembered, so that ``receive`` says why they ended; of more the oldest is forgotten.
 ENDED_MAX = 1024
+
+#: Leaving the process takes at most this long, so that the last message before the exit arrives, the others learn of
+#: the exit, and Ctrl-C still ends the process within a second.
+EXIT_SECONDS = 0.6
+
+_services: weakref.WeakSet[PyService] = weakref.WeakSet()
 
 
 class PyService:
@@ -26,6 +30,7 @@ class PyService:
 
     def __init__(self, app: _slim_bindings.App, direction: PySessionDirection) -> None:
         self._app = app
+        _services.add(self)
         self._direction = direction
         #: Sessions of this application: its own, and those of others from their first message on.
         self._sessions: dict[int, tuple[PySessionInfo, SessionInbox]] = {}
@@ -190,3 +195,8 @@ class PyService:
         ended = [id for id, (_, inbox) in self._sessions.items() if inbox.session.is_closed()]
         for id in ended[: max(0, len(ended) - ENDED_MAX)]:
             del self._sessions[id]
+
+
+def leave_process() -> None:
+    """Ends or leaves every session and sends what is queued, within ``EXIT_SECONDS``; runs at exit."""
+    _slim_bindings.shutdown(EXIT_SECONDS, [service._app for service in _services])

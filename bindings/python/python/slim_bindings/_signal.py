@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import weakref
 from collections.abc import Callable
 
 
@@ -12,7 +14,7 @@ class Signal:
     Usable on one loop after the other: a wait that a closed loop left behind is forgotten.
     """
 
-    __slots__ = ("_future",)
+    __slots__ = ("__weakref__", "_future")
 
     def __init__(self) -> None:
         self._future: asyncio.Future[None] | None = None
@@ -34,14 +36,16 @@ class Signal:
 class Watch:
     """Keeps at most one readiness future of the native half open and calls back when it resolves.
 
-    A cancelled wait leaves the future for the next one, so cancelling ten thousand waits costs one.
+    A cancelled wait leaves the future for the next one, so cancelling ten thousand waits costs one. The open future
+    refers to the watch weakly, and the watch to whom it notifies: dropping the last reference to an application ends it
+    at once, whatever somebody waited for.
     """
 
-    __slots__ = ("_arm", "_armed", "_notify")
+    __slots__ = ("__weakref__", "_arm", "_armed", "_notify")
 
     def __init__(self, arm: Callable[[], asyncio.Future[None]], notify: Callable[[], None]) -> None:
         self._arm = arm
-        self._notify = notify
+        self._notify = weakref.WeakMethod(notify)
         self._armed: asyncio.Future[None] | None = None
 
     def start(self) -> None:
@@ -49,10 +53,17 @@ class Watch:
         if self._armed is not None and self._armed.get_loop() is asyncio.get_running_loop():
             return
         self._armed = self._arm()
-        self._armed.add_done_callback(self._ready)
+        self._armed.add_done_callback(functools.partial(_ready, weakref.ref(self)))
 
-    def _ready(self, future: asyncio.Future[None]) -> None:
+    def _is_ready(self, future: asyncio.Future[None]) -> None:
         if future is self._armed:
             self._armed = None
-        if not future.cancelled():
-            self._notify()
+        notify = self._notify()
+        if notify is not None and not future.cancelled():
+            notify()
+
+
+def _ready(watching: weakref.ref[Watch], future: asyncio.Future[None]) -> None:
+    watch = watching()
+    if watch is not None:
+        watch._is_ready(future)
