@@ -1,16 +1,17 @@
 //! A session's way into a group: key packages, creating, joining.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mls_rs::ExtensionList;
 use mls_rs::storage_provider::in_memory::InMemoryKeyPackageStorage;
-use slim_auth::{Identity, Verifier};
+use slim_auth::{Identity, Verified, Verifier};
 use slim_proto::limits::{KEY_PACKAGE_LIFE_SECS, KEY_PACKAGES_MAX};
 use slim_proto::{Now, UnixTime};
 
 use crate::config::{client, lifetime_start, made_at};
-use crate::credential::Accepted;
+use crate::credential::Credentials;
 use crate::error::{CredentialError, MessageName, MlsError};
 use crate::group::Group;
 use crate::key_package::parse;
@@ -44,7 +45,7 @@ impl MlsClient {
         self.token = token;
         self.forget_old_key_packages(now, KEY_PACKAGES_MAX - 1);
         let message = self
-            .library_client(&Accepted::default())
+            .library_client(&Credentials::new(&self.verifier))
             .generate_key_package_message(
                 ExtensionList::new(),
                 ExtensionList::new(),
@@ -55,17 +56,17 @@ impl MlsClient {
 
     /// A group in epoch 0 with this member alone, who is its moderator.
     pub fn create_group(&mut self, now: Now) -> Result<Group, MlsError> {
-        check_own_token(&self.identity, &self.verifier, &self.token, now.unix)?;
-        let accepted = Accepted::default();
+        let own = check_own_token(&self.identity, &self.verifier, &self.token, now.unix)?;
+        let credentials = Credentials::new(&self.verifier);
         // The library judges the first leaf at the start of its lifetime, before the token was made.
-        accepted.replace([self.token.as_str().into()].into());
-        let inner = self.library_client(&accepted).create_group(
+        credentials.accept([(self.token.as_str().into(), Arc::new(own))].into());
+        let inner = self.library_client(&credentials).create_group(
             ExtensionList::new(),
             ExtensionList::new(),
             Some(lifetime_start(now)),
         )?;
         let index = inner.current_member_index();
-        Group::new(inner, &self.identity, &self.verifier, accepted, index)
+        Group::new(inner, &self.identity, &self.verifier, credentials, index)
     }
 
     /// Joins the group of a welcome to one of the unused key packages, and takes the committer as moderator.
@@ -81,24 +82,26 @@ impl MlsClient {
         ) {
             return Err(MlsError::Unexpected(MessageName::Welcome));
         }
-        let accepted = Accepted::default();
-        let (mut inner, info) = self.library_client(&accepted).join_group(None, &message, None)?;
+        let credentials = Credentials::new(&self.verifier);
+        let (mut inner, info) = self
+            .library_client(&credentials)
+            .join_group(None, &message, None)?;
         if !inner.context().extensions().is_empty() {
             return Err(MlsError::ForbiddenProposal);
         }
         // Deletes the key package (threat T-K1: none is used twice).
         inner.write_to_storage()?;
-        Group::new(inner, &self.identity, &self.verifier, accepted, info.sender)
+        Group::new(inner, &self.identity, &self.verifier, credentials, info.sender)
     }
 
-    fn library_client(&self, accepted: &Accepted) -> mls_rs::Client<crate::config::Config> {
-        client(
-            &self.identity,
-            &self.verifier,
-            &self.token,
-            &self.key_packages,
-            accepted,
-        )
+    /// Judges tokens with this verifier from now on, when keys of issuers were fetched or replaced; groups that
+    /// exist have their own, see [`Group::use_verifier`].
+    pub fn use_verifier(&mut self, verifier: &Verifier) {
+        self.verifier = verifier.clone();
+    }
+
+    fn library_client(&self, credentials: &Credentials) -> mls_rs::Client<crate::config::Config> {
+        client(&self.identity, &self.token, &self.key_packages, credentials)
     }
 
     fn forget_old_key_packages(&self, now: Now, keep: usize) {
@@ -125,7 +128,7 @@ pub(crate) fn check_own_token(
     verifier: &Verifier,
     token: &str,
     now: UnixTime,
-) -> Result<(), MlsError> {
+) -> Result<Verified, MlsError> {
     let verified = verifier.verify(token, now).map_err(CredentialError::Identity)?;
     if verified.subject != identity.subject() {
         return Err(MlsError::WrongSubject {
@@ -136,7 +139,7 @@ pub(crate) fn check_own_token(
     if verified.public_key != identity.signing_key().public_key() {
         return Err(CredentialError::KeyMismatch.into());
     }
-    Ok(())
+    Ok(verified)
 }
 
 impl fmt::Debug for MlsClient {
@@ -196,9 +199,9 @@ mod tests {
         let victim = client("victim", &mut rng);
         // Tokens travel in clear: whoever sees one can put it into a leaf, but cannot sign the leaf with its key.
         thief.token = victim.token;
-        let accepted = Accepted::default();
+        let credentials = Credentials::new(&thief.verifier);
         let forged = thief
-            .library_client(&accepted)
+            .library_client(&credentials)
             .generate_key_package_message(
                 ExtensionList::new(),
                 ExtensionList::new(),

@@ -8,10 +8,10 @@ use mls_rs::storage_provider::in_memory::InMemoryKeyPackageStorage;
 use mls_rs::time::MlsTime;
 use mls_rs::{CipherSuite, Client};
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
-use slim_auth::{Identity, Verifier};
+use slim_auth::Identity;
 use slim_proto::{Now, UnixTime};
 
-use crate::credential::{Accepted, Credentials, identity_with};
+use crate::credential::{Credentials, identity_with};
 use crate::past_epochs::PastEpochs;
 
 /// MLS_128_DHKEMP256_AES128GCM_SHA256_P256, the suite of upstream's default build; not negotiated.
@@ -40,17 +40,16 @@ pub(crate) type Config = WithIdentityProvider<
 /// of the power of two, ratchet tree in the one welcome, no external commits, no extensions.
 pub(crate) fn client(
     identity: &Identity,
-    verifier: &Verifier,
     token: &str,
     key_packages: &InMemoryKeyPackageStorage,
-    accepted: &Accepted,
+    credentials: &Credentials,
 ) -> Client<Config> {
     let suites = ANNOUNCED_SUITES.map(CipherSuite::new).to_vec();
     Client::builder()
         .key_package_repo(key_packages.clone())
         .group_state_storage(PastEpochs::default())
         .crypto_provider(AwsLcCryptoProvider::with_enabled_cipher_suites(suites))
-        .identity_provider(Credentials::new(verifier.clone(), accepted.clone()))
+        .identity_provider(credentials.clone())
         .key_package_lifetime(std::time::Duration::from_secs(LIFETIME_SECS))
         .signing_identity(
             identity_with(token, identity.signing_key().public_key()),

@@ -5,10 +5,13 @@
 //! have expired since. A joiner passes no time, so expired leaves are accepted while their signatures and keys
 //! are checked all the same (architecture, "A joiner meets expired leaves").
 
-#![allow(clippy::disallowed_types, reason = "the one lock of the core, see Accepted")]
+#![allow(
+    clippy::disallowed_types,
+    reason = "the one lock of the core, see Credentials"
+)]
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mls_rs::crypto::SignaturePublicKey;
 use mls_rs::identity::basic::BasicCredential;
@@ -21,59 +24,75 @@ use slim_proto::UnixTime;
 
 use crate::error::CredentialError;
 
-/// Judges leaf credentials for one group.
-#[derive(Clone, Debug)]
-pub(crate) struct Credentials {
-    verifier: Verifier,
-    accepted: Accepted,
-}
+/// Tokens in the tree of one group, with what they said when they were judged.
+///
+/// A member stays who it is when the key that signed its token is retired (key rotation).
+pub(crate) type Accepted = BTreeMap<Arc<str>, Arc<Verified>>;
 
-/// The tokens that are in the tree of one group.
+/// Judges leaf credentials for one group; clones are the same judge.
 ///
 /// This is the one lock in the core: mls-rs takes `&self` and demands `Send + Sync` of its providers, and copies
 /// them into the groups that it makes. The lock is never contended (a group has one owner) and never held across
 /// a call into the library.
-#[derive(Clone, Default)]
-pub(crate) struct Accepted(Arc<Mutex<BTreeSet<Arc<str>>>>);
+#[derive(Clone)]
+pub(crate) struct Credentials(Arc<Mutex<Judge>>);
 
-impl Accepted {
-    /// Replaces the set after an epoch change.
-    pub(crate) fn replace(&self, tokens: BTreeSet<Arc<str>>) {
-        // The set is valid whatever a panicking owner did: it is replaced as a whole.
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = tokens;
-    }
-
-    fn contains(&self, token: &str) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(token)
-    }
-}
-
-impl std::fmt::Debug for Accepted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Accepted(..)")
-    }
+struct Judge {
+    verifier: Verifier,
+    accepted: Accepted,
 }
 
 impl Credentials {
-    pub(crate) fn new(verifier: Verifier, accepted: Accepted) -> Self {
-        Self { verifier, accepted }
+    pub(crate) fn new(verifier: &Verifier) -> Self {
+        Self(Arc::new(Mutex::new(Judge {
+            verifier: verifier.clone(),
+            accepted: Accepted::new(),
+        })))
+    }
+
+    /// Replaces the accepted tokens after an epoch change.
+    pub(crate) fn accept(&self, tokens: Accepted) {
+        self.judge().accepted = tokens;
+    }
+
+    /// Judges with this verifier from now on; tokens in the tree stay accepted.
+    pub(crate) fn use_verifier(&self, verifier: &Verifier) {
+        self.judge().verifier = verifier.clone();
+    }
+
+    fn judge(&self) -> MutexGuard<'_, Judge> {
+        // Each field is valid whatever a panicking owner did: it is replaced as a whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything about a leaf but the age of its token.
-    pub(crate) fn read(&self, identity: &SigningIdentity) -> Result<Verified, CredentialError> {
-        let verified = self.verifier.verify_at_any_time(token_of(identity)?)?;
-        with_key(verified, identity)
+    pub(crate) fn read(&self, identity: &SigningIdentity) -> Result<Arc<Verified>, CredentialError> {
+        self.verified(identity, None)
     }
 
-    fn judge(&self, identity: &SigningIdentity, now: UnixTime) -> Result<Verified, CredentialError> {
+    /// With a time, a token that is not in the tree yet must be good at that time.
+    fn verified(
+        &self,
+        identity: &SigningIdentity,
+        now: Option<UnixTime>,
+    ) -> Result<Arc<Verified>, CredentialError> {
         let token = token_of(identity)?;
-        if self.accepted.contains(token) {
-            return self.read(identity);
+        let judge = self.judge();
+        let verified = match (judge.accepted.get(token), now) {
+            (Some(accepted), _) => Arc::clone(accepted),
+            (None, Some(now)) => Arc::new(judge.verifier.verify(token, now)?),
+            (None, None) => Arc::new(judge.verifier.verify_at_any_time(token)?),
+        };
+        if verified.public_key != identity.signature_key.as_bytes() {
+            return Err(CredentialError::KeyMismatch);
         }
-        with_key(self.verifier.verify(token, now)?, identity)
+        Ok(verified)
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(..)")
     }
 }
 
@@ -91,13 +110,6 @@ pub(crate) fn identity_with(token: &str, public_key: &[u8]) -> SigningIdentity {
     SigningIdentity::new(credential, SignaturePublicKey::from(public_key.to_vec()))
 }
 
-fn with_key(verified: Verified, identity: &SigningIdentity) -> Result<Verified, CredentialError> {
-    if verified.public_key != identity.signature_key.as_bytes() {
-        return Err(CredentialError::KeyMismatch);
-    }
-    Ok(verified)
-}
-
 impl IdentityProvider for Credentials {
     type Error = CredentialError;
 
@@ -107,11 +119,8 @@ impl IdentityProvider for Credentials {
         timestamp: Option<MlsTime>,
         _context: MemberValidationContext<'_>,
     ) -> Result<(), Self::Error> {
-        match timestamp {
-            Some(now) => self.judge(signing_identity, UnixTime(now.seconds_since_epoch())),
-            None => self.read(signing_identity),
-        }
-        .map(drop)
+        let now = timestamp.map(|now| UnixTime(now.seconds_since_epoch()));
+        self.verified(signing_identity, now).map(drop)
     }
 
     fn validate_external_sender(
@@ -128,7 +137,7 @@ impl IdentityProvider for Credentials {
         signing_identity: &SigningIdentity,
         _extensions: &ExtensionList,
     ) -> Result<Vec<u8>, Self::Error> {
-        Ok(self.read(signing_identity)?.subject.into_bytes())
+        Ok(self.read(signing_identity)?.subject.clone().into_bytes())
     }
 
     fn valid_successor(

@@ -9,7 +9,7 @@ use slim_proto::UnixTime;
 use slim_proto::limits::PAST_EPOCHS_MAX;
 
 use crate::config::Config;
-use crate::credential::{Accepted, Credentials};
+use crate::credential::Credentials;
 use crate::error::MlsError;
 use crate::roster::Roster;
 
@@ -29,7 +29,6 @@ pub struct Group {
     /// Rosters of the past epochs that can still be opened, oldest first.
     past_rosters: VecDeque<Roster>,
     credentials: Credentials,
-    accepted: Accepted,
     authenticator: Vec<u8>,
 }
 
@@ -38,12 +37,11 @@ impl Group {
         inner: mls_rs::Group<Config>,
         identity: &Identity,
         verifier: &Verifier,
-        accepted: Accepted,
+        credentials: Credentials,
         moderator_index: u32,
     ) -> Result<Self, MlsError> {
-        let credentials = Credentials::new(verifier.clone(), accepted.clone());
         let roster = Roster::read(&inner, &credentials, None)?;
-        accepted.replace(roster.tokens());
+        credentials.accept(roster.accepted());
         let moderator = subject_at(&roster, moderator_index);
         let authenticator = inner.epoch_authenticator()?.as_bytes().to_vec();
         Ok(Self {
@@ -55,7 +53,6 @@ impl Group {
             roster,
             past_rosters: VecDeque::new(),
             credentials,
-            accepted,
             authenticator,
         })
     }
@@ -65,6 +62,13 @@ impl Group {
     /// The session knows better whom it deals with: the subject that signed the JOIN_REQUEST.
     pub fn set_moderator(&mut self, subject: &str) {
         subject.clone_into(&mut self.moderator);
+    }
+
+    /// Judges newcomers with this verifier from now on, when keys of issuers were fetched or replaced. Members stay
+    /// who they are, whatever became of the keys that signed their tokens.
+    pub fn use_verifier(&mut self, verifier: &Verifier) {
+        self.verifier = verifier.clone();
+        self.credentials.use_verifier(verifier);
     }
 
     /// The member whose commits are applied.
@@ -128,7 +132,7 @@ impl Group {
 
         self.inner = next;
         self.authenticator = authenticator;
-        self.accepted.replace(roster.tokens());
+        self.credentials.accept(roster.accepted());
         self.past_rosters
             .push_back(std::mem::replace(&mut self.roster, roster));
         while self.past_rosters.len() > PAST_EPOCHS_MAX {
@@ -139,7 +143,7 @@ impl Group {
 
     /// The subject of a leaf that the library has accepted.
     pub(crate) fn read_subject(&self, identity: &SigningIdentity) -> Result<String, MlsError> {
-        Ok(self.credentials.read(identity)?.subject)
+        Ok(self.credentials.read(identity)?.subject.clone())
     }
 
     /// Who had a leaf in a current or past epoch.

@@ -1,12 +1,12 @@
 //! Who is in the group, epoch by epoch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use slim_auth::Verified;
 
 use crate::config::Config;
-use crate::credential::{Credentials, token_of};
+use crate::credential::{Accepted, Credentials, token_of};
 use crate::error::CredentialError;
 
 /// The members of one epoch by leaf index.
@@ -22,7 +22,7 @@ pub(crate) struct Roster {
 #[derive(Debug)]
 struct Leaf {
     token: Arc<str>,
-    verified: Verified,
+    verified: Arc<Verified>,
 }
 
 impl Roster {
@@ -54,7 +54,7 @@ impl Roster {
     }
 
     pub(crate) fn at(&self, index: u32) -> Option<&Verified> {
-        self.leaves.get(&index).map(|leaf| &leaf.verified)
+        self.leaves.get(&index).map(|leaf| &*leaf.verified)
     }
 
     pub(crate) fn index_of(&self, subject: &str) -> Option<u32> {
@@ -65,14 +65,16 @@ impl Roster {
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = &Verified> {
-        self.leaves.values().map(|leaf| &leaf.verified)
+        self.leaves.values().map(|leaf| &*leaf.verified)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.leaves.len()
     }
 
-    pub(crate) fn tokens(&self) -> BTreeSet<Arc<str>> {
-        self.leaves.values().map(|leaf| Arc::clone(&leaf.token)).collect()
+    /// The tokens in the tree and whose they are.
+    pub(crate) fn accepted(&self) -> Accepted {
+        let entry = |leaf: &Arc<Leaf>| (Arc::clone(&leaf.token), Arc::clone(&leaf.verified));
+        self.leaves.values().map(entry).collect()
     }
 }

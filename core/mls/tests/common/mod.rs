@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use slim_auth::Identity;
+use slim_auth::{Identity, Verifier};
 use slim_crypto::Rng;
 use slim_mls::{Group, MlsClient, MlsError, OpenError, Opened};
 use slim_proto::{Instant, Now, UnixTime};
@@ -46,8 +46,13 @@ impl Member {
         let seed = slim_crypto::hmac_sha256(b"seed", base.as_bytes());
         let mut rng = Rng::from_seed(seed);
         let identity = Identity::shared_secret(base, secret, &mut rng).unwrap();
+        let verifier = identity.verifier();
+        Self::with_identity(identity, &verifier, rng, seconds)
+    }
+
+    pub fn with_identity(identity: Identity, verifier: &Verifier, mut rng: Rng, seconds: u64) -> Self {
         let token = identity.token(at(seconds).unix, &mut rng);
-        let client = MlsClient::new(&identity, &identity.verifier(), token, at(seconds)).unwrap();
+        let client = MlsClient::new(&identity, verifier, token, at(seconds)).unwrap();
         Self {
             identity,
             client,
