@@ -47,7 +47,7 @@ const POSITIONS_MAX: usize = 1024;
 pub struct Endpoint {
     shared: Shared,
     sessions: BTreeMap<u32, Session>,
-    /// Names served besides the own, without id, and the id of their subscription.
+    /// Names served, without id, the own among them once it is subscribed, and the id of their subscription.
     names: BTreeMap<FullName, u64>,
     /// What ended sessions answered last.
     tombstones: BTreeMap<u32, Replay>,
@@ -74,6 +74,18 @@ impl Endpoint {
     /// Own name with id.
     pub fn name(&self) -> &FullName {
         &self.shared.name
+    }
+
+    /// Judges peers with this verifier from now on: an issuer's keys were fetched or replaced
+    /// ([`Verifier::with_keys`]). Members of MLS groups stay members whatever became of the keys that signed their
+    /// tokens; in sessions without MLS every later message is judged anew.
+    pub fn use_verifier(&mut self, verifier: Verifier) {
+        for session in self.sessions.values_mut() {
+            if let Some(epochs) = &mut session.epochs {
+                epochs.use_verifier(&verifier);
+            }
+        }
+        self.shared.use_verifier(verifier);
     }
 
     // ----- inputs -----
@@ -180,13 +192,14 @@ impl Endpoint {
     fn command(&mut self, now: Now, ticket: Ticket, command: Command) -> Result<(), CommandError> {
         match command {
             Command::Subscribe { name } => {
-                let own = name.same_components(&self.shared.name);
                 let full = name.with_id(self.shared.name.id());
                 let id = self
                     .shared
                     .subscribe(now, &full, SubscriptionOwner::Application(ticket));
-                if !own {
-                    self.names.insert(name.without_id(), id);
+                // Said again, for instance to a further node, it replaces the earlier one when it is confirmed.
+                let earlier = self.names.insert(name.without_id(), id);
+                if let Some(pending) = self.shared.subscriptions.get_mut(&id) {
+                    pending.replaces = earlier;
                 }
                 Ok(())
             }
@@ -525,9 +538,8 @@ impl Endpoint {
         self.shared.timers.cancel(ENDPOINT, &TimerKey::Subscription(id));
         match pending.owner {
             SubscriptionOwner::Application(ticket) => {
-                let refused = outcome.is_err() && pending.action == SubscriptionAction::Subscribe;
-                if refused {
-                    self.names.retain(|_, subscription| *subscription != id);
+                if pending.action == SubscriptionAction::Subscribe {
+                    self.settle_name(now, &pending.name, id, pending.replaces, outcome.is_ok());
                 }
                 let name = pending.name;
                 let result = outcome
@@ -540,6 +552,21 @@ impl Endpoint {
                     session.on_subscription(&mut self.shared, now, id, outcome);
                 }
             }
+        }
+    }
+
+    /// A subscription was confirmed or refused: the name keeps one, the new one or the one before.
+    fn settle_name(&mut self, now: Now, name: &FullName, id: u64, earlier: Option<u64>, confirmed: bool) {
+        let key = name.without_id();
+        if confirmed {
+            if let Some(earlier) = earlier {
+                self.shared.unsubscribe(now, name, earlier, None);
+            }
+        } else if self.names.get(&key) == Some(&id) {
+            match earlier {
+                Some(earlier) => self.names.insert(key, earlier),
+                None => self.names.remove(&key),
+            };
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct PendingSubscription {
     pub(crate) owner: SubscriptionOwner,
     pub(crate) name: FullName,
     pub(crate) action: SubscriptionAction,
+    /// The subscription of the same name that this one takes the place of.
+    pub(crate) replaces: Option<u64>,
 }
 
 /// State beside the sessions.
@@ -197,6 +199,13 @@ impl Shared {
         }
     }
 
+    /// Judges tokens with this verifier from now on; older verdicts are forgotten, since a key may be trusted no
+    /// longer.
+    pub(crate) fn use_verifier(&mut self, verifier: Verifier) {
+        self.verifier = verifier;
+        self.verified_tokens.clear();
+    }
+
     fn verify_token(&mut self, now: Now, token: &str) -> Result<Verified, AuthenticationError> {
         if let Some(verified) = self.verified_tokens.get(token)
             && now.unix <= verified.expires_at
@@ -254,6 +263,7 @@ impl Shared {
                 owner,
                 name: name.clone(),
                 action,
+                replaces: None,
             },
         );
         // The router repeats and answers; this is the deadline behind it (wire-routing A7.4: 10 s).

@@ -619,3 +619,24 @@ fn markers_and_secrets_never_leave_an_endpoint_in_clear() {
         );
     }
 }
+
+#[test]
+fn a_name_that_is_subscribed_again_stays_served_once() {
+    let mut net = Net::with(&["alice", "bob"]);
+    let service = || -> slim_proto::FullName { "org/ns/service".parse().unwrap() };
+    for _ in 0..3 {
+        net.wait("bob", Command::Subscribe { name: service() }).unwrap();
+        net.wait(
+            "bob",
+            Command::Subscribe {
+                name: "org/ns/bob".parse().unwrap(),
+            },
+        )
+        .unwrap();
+    }
+    assert_eq!(net.subscriptions_of("bob"), 2);
+    net.wait("bob", Command::Unsubscribe { name: service() }).unwrap();
+    assert_eq!(net.subscriptions_of("bob"), 1);
+    let session = net.open("alice", pair_config("bob", true));
+    net.publish("alice", session, "still reachable").unwrap();
+}

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use slim_auth::Identity;
+use slim_auth::{Identity, Verifier};
 use slim_crypto::Rng;
 use slim_proto::control::{SubscriptionAck, SubscriptionAction, SubscriptionRequest};
 use slim_proto::frame::Frame;
@@ -51,7 +51,7 @@ pub struct Net {
     /// Every message that reached the node, in order: sender and message.
     pub trace: Vec<(String, Message)>,
     pub frames: Vec<Bytes>,
-    subscriptions: BTreeSet<(FullName, String)>,
+    subscriptions: BTreeSet<(FullName, String, u64)>,
     filter: Option<Filter>,
     round_robin: usize,
     rng: Rng,
@@ -87,11 +87,18 @@ impl Net {
     pub fn add(&mut self, key: &str, name: &str, secret: &str) {
         let path = format!("org/ns/{name}");
         let identity = Identity::shared_secret(&path, secret, &mut self.rng).unwrap();
+        let verifier = identity.verifier();
+        self.add_identity(key, name, identity, verifier);
+    }
+
+    /// An application with an identity of any kind.
+    pub fn add_identity(&mut self, key: &str, name: &str, identity: Identity, verifier: Verifier) {
+        let path = format!("org/ns/{name}");
         let config = EndpointConfig {
             name: path.parse().unwrap(),
             direction: Direction::Bidirectional,
         };
-        let endpoint = Endpoint::new(config, identity.clone(), identity.verifier(), self.rng.derive());
+        let endpoint = Endpoint::new(config, identity.clone(), verifier, self.rng.derive());
         let app = App {
             endpoint,
             identity,
@@ -280,6 +287,11 @@ impl Net {
             .count()
     }
 
+    /// Subscription records of an application at the node.
+    pub fn subscriptions_of(&self, key: &str) -> usize {
+        self.subscriptions.iter().filter(|(_, app, _)| app == key).count()
+    }
+
     // ----- time -----
 
     /// Lets time pass.
@@ -365,7 +377,7 @@ impl Net {
 
     fn route(&mut self, from: &str, frame: &Frame) {
         if let Some(request) = SubscriptionRequest::decode(frame).unwrap() {
-            let entry = (request.destination, from.to_owned());
+            let entry = (request.destination, from.to_owned(), request.subscription_id);
             match request.action {
                 SubscriptionAction::Subscribe => self.subscriptions.insert(entry),
                 SubscriptionAction::Unsubscribe => self.subscriptions.remove(&entry),
@@ -388,13 +400,14 @@ impl Net {
         let mut targets: Vec<String> = self
             .subscriptions
             .iter()
-            .filter(|(name, app)| {
+            .filter(|(name, app, _)| {
                 app != from
                     && name.same_components(&message.destination)
                     && (message.destination.id() == NameId::ANY || name.id() == message.destination.id())
             })
-            .map(|(_, app)| app.clone())
+            .map(|(_, app, _)| app.clone())
             .collect();
+        targets.dedup();
         if message.fanout == 1 && targets.len() > 1 {
             self.round_robin += 1;
             targets = vec![targets[self.round_robin % targets.len()].clone()];
