@@ -103,6 +103,15 @@ class Peer:
             context = self.contexts[session, without_id(to)]
             await self.sessions[session].publish_to_and_wait_async(context, payload, None, metadata)
 
+    async def op_burst(self, session: int, text: str, count: int) -> None:
+        """Publishes without waiting in between."""
+        handles = [
+            await self.sessions[session].publish_async(f"{text} {number}".encode(), None, None)
+            for number in range(count)
+        ]
+        for handle in handles:
+            await handle.wait_async()
+
     async def op_members(self, session: int) -> dict:
         participants = await self.sessions[session].participants_list_async()
         members = [

@@ -4,7 +4,7 @@ import itertools
 import re
 
 import pytest
-from peers import OURS, UPSTREAM, OurNode, Peer, UpstreamNode
+from peers import OURS, SECRET, UPSTREAM, OurNode, Peer, Program, UpstreamNode
 
 # What the published package writes at WARN or ERROR although nothing is wrong, with the reason.
 HARMLESS = [
@@ -35,7 +35,7 @@ class World:
     def __init__(self, nodes) -> None:
         self.number = next(numbers)
         self.nodes = nodes
-        self.peers: list[Peer] = []
+        self.peers: list[Peer | Program] = []
         self.used_nodes = []
 
     def node(self, kind: str):
@@ -47,10 +47,16 @@ class World:
     def name(self, last: str) -> str:
         return f"org/test-{self.number}/{last}"
 
-    def peer(self, kind: str, last: str, node=None, binding: str = "warn") -> Peer:
+    def peer(self, kind: str, last: str, node, binding: str = "warn", secret: str = SECRET) -> Peer:
         peer = Peer(kind, self.name(last), {"SLIM_IDENTITY_BINDING": binding})
         self.peers.append(peer)
-        return peer.start(node.endpoint if node else None)
+        return peer.start(node.endpoint, secret)
+
+    def program(self, script: str, *arguments: str) -> Program:
+        """An example application of the published package."""
+        program = Program(script, *arguments)
+        self.peers.append(program)
+        return program
 
     def report(self) -> str:
         return "\n".join(process.report() for process in [*self.peers, *self.used_nodes])
@@ -60,10 +66,33 @@ class World:
         return [
             f"{peer.title}: {line}"
             for peer in self.peers
-            if peer.kind == UPSTREAM
+            if isinstance(peer, Peer) and peer.kind == UPSTREAM
             for line in peer.log
             if re.search(r"\b(WARN|ERROR|panicked)\b", line) and not any(re.search(known, line) for known in HARMLESS)
         ]
+
+
+class OurNodeOfOneTest:
+    """A node that may be restarted, on the same port."""
+
+    def __init__(self, world: World, folder) -> None:
+        self.world, self.folder = world, folder
+        self.node = OurNode(folder)
+        self.endpoint = self.node.endpoint
+        world.used_nodes.append(self.node)
+
+    def stop(self) -> None:
+        self.node.stop()
+
+    def start(self) -> None:
+        self.node = OurNode(self.folder, self.node.port)
+        self.world.used_nodes.append(self.node)
+
+    def __enter__(self) -> "OurNodeOfOneTest":
+        return self
+
+    def __exit__(self, *_exception) -> None:
+        self.node.stop()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Nothing sleeps: every wait is for a line of a process, or for a port to open, wi
 import dataclasses
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -26,7 +27,11 @@ DEADLINE = 20.0
 INTERVAL_MS = 1000
 RETRIES = 10
 
+# For every child; the applications of the published package colour their log otherwise.
+SETTINGS = {"NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+
 OURS = "ours"
+OUR_PACKAGE = "our package"
 UPSTREAM = "3.3.8"
 
 
@@ -80,16 +85,19 @@ class Session:
 class Process:
     """A child with its log; the log is what a failed test prints."""
 
-    def __init__(self, title: str, command: list[str], environment: dict[str, str], stdin: int) -> None:
+    def __init__(
+        self, title: str, command: list[str], environment: dict[str, str], stdin: int, one_stream: bool = False
+    ) -> None:
         self.title = title
         self.log: list[str] = []
+        self._changed = threading.Condition()
         self.child = subprocess.Popen(
             command,
             stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if stdin == subprocess.PIPE else subprocess.STDOUT,
+            stderr=subprocess.STDOUT if one_stream else subprocess.PIPE,
             text=True,
-            env={**os.environ, "NO_COLOR": "1", **environment},
+            env={**os.environ, **SETTINGS, **environment},
         )
         log = self.child.stderr or self.child.stdout
         self.readers = [threading.Thread(target=self._read_log, args=(log,), daemon=True)]
@@ -97,14 +105,29 @@ class Process:
 
     def _read_log(self, stream) -> None:
         for line in stream:
-            self.log.append(line.rstrip("\n"))
+            self._note(line.rstrip("\n"))
+
+    def _note(self, line: str) -> None:
+        with self._changed:
+            self.log.append(line)
+            self._changed.notify_all()
+
+    def wait_for_line(self, text: str, count: int = 1, deadline: float = DEADLINE) -> None:
+        """Waits until the log holds this text `count` times."""
+        end = time.monotonic() + deadline
+        with self._changed:
+            while sum(text in line for line in self.log) < count:
+                left = end - time.monotonic()
+                assert left > 0, f"{self.title}: no {count} lines with {text!r} for {deadline} s"
+                self._changed.wait(left)
 
     def stop(self) -> None:
+        self.child.send_signal(signal.SIGCONT)
         if self.child.stdin:
             try:
                 self.child.stdin.close()
             except BrokenPipeError:
-                pass
+                pass  # it is gone already
         else:
             self.child.terminate()
         try:
@@ -123,12 +146,11 @@ class Peer(Process):
     """An application of either implementation."""
 
     def __init__(self, kind: str, name: str, environment: dict[str, str] | None = None) -> None:
-        if kind == OURS:
-            command = [PEER]
-            settings = {"RUST_LOG": os.environ.get("PEER_LOG", "info")}
-        else:
-            command = [UPSTREAM_PYTHON, str(ROOT / "interop/peer_338.py")]
-            settings = {"PYTHONDONTWRITEBYTECODE": "1"}
+        command, settings = {
+            OURS: ([PEER], {"RUST_LOG": os.environ.get("PEER_LOG", "info")}),
+            OUR_PACKAGE: ([OUR_PYTHON, str(ROOT / "interop/peer_package.py")], {}),
+            UPSTREAM: ([UPSTREAM_PYTHON, str(ROOT / "interop/peer_338.py")], {}),
+        }[kind]
         super().__init__(f"{name} ({kind})", command, {**settings, **(environment or {})}, subprocess.PIPE)
         self.kind = kind
         self.name = name
@@ -136,14 +158,13 @@ class Peer(Process):
         self.events: list[dict] = []
         self._answers: dict[int, dict] = {}
         self._requests = 0
-        self._changed = threading.Condition()
         self._ended = False
         self.readers.append(threading.Thread(target=self._read_output, daemon=True))
         self.readers[-1].start()
 
-    def start(self, endpoint: str | None) -> "Peer":
+    def start(self, endpoint: str | None, secret: str = SECRET) -> "Peer":
         """Creates the application and connects it."""
-        self.full_name = self.ask("app", name=self.name, secret=SECRET)
+        self.full_name = self.ask("app", name=self.name, secret=secret)
         if endpoint:
             self.ask("connect", endpoint=endpoint)
         return self
@@ -156,8 +177,9 @@ class Peer(Process):
         """Starts an operation."""
         self._requests += 1
         request = {"id": self._requests, "op": operation, **arguments}
-        self._note(f"> {json.dumps(request)}")
-        self.child.stdin.write(json.dumps(request) + "\n")
+        line = json.dumps(request) + "\n"
+        self._note_exchange(">", line)
+        self.child.stdin.write(line)
         self.child.stdin.flush()
         return self._requests
 
@@ -167,15 +189,23 @@ class Peer(Process):
             raise PeerError(f"{self.title}: {answer['error']}")
         return answer["ok"]
 
-    def open(self, kind: str, destination: str, mls: bool = True, reliable: bool = True) -> Session:
+    def open(
+        self,
+        kind: str,
+        destination: str,
+        mls: bool = True,
+        reliable: bool = True,
+        interval_ms: int = INTERVAL_MS,
+        retries: int = RETRIES,
+    ) -> Session:
         number = self.ask(
             "open",
             kind=kind,
             destination=destination,
             mls=mls,
             reliable=reliable,
-            interval_ms=INTERVAL_MS,
-            retries=RETRIES,
+            interval_ms=interval_ms,
+            retries=retries,
         )
         return Session(self, number)
 
@@ -216,7 +246,7 @@ class Peer(Process):
     def _read_output(self) -> None:
         for line in self.child.stdout:
             message = json.loads(line)
-            self._note(f"< {line.rstrip()}")
+            self._note_exchange("<", line)
             with self._changed:
                 if "id" in message:
                     self._answers[message["id"]] = message
@@ -227,22 +257,49 @@ class Peer(Process):
             self._ended = True
             self._changed.notify_all()
 
-    def _note(self, line: str) -> None:
-        self.log.append(f"{time.strftime('%H:%M:%S')} {line}")
+    def _note_exchange(self, direction: str, line: str) -> None:
+        # Payloads may be megabytes.
+        self._note(f"{time.strftime('%H:%M:%S')} {direction} {line.rstrip():.400}")
+
+    def pause(self) -> None:
+        """Stops the process like a lost network or a sleeping laptop would."""
+        self.child.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.child.send_signal(signal.SIGCONT)
+
+
+class Program(Process):
+    """An example application of the published package, as it is; the output is the log."""
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        command = [str(Path(UPSTREAM_PYTHON).parent / script), *arguments]
+        super().__init__(" ".join([script, *arguments]), command, {}, subprocess.PIPE, one_stream=True)
+
+    def stop(self) -> None:
+        # The examples wait for a person; nothing in them is worth a graceful end.
+        self.child.kill()
+        super().stop()
+
+    def type(self, line: str) -> None:
+        self.child.stdin.write(line + "\n")
+        self.child.stdin.flush()
 
 
 class OurNode(Process):
     """The binary `slim`."""
 
-    def __init__(self, folder: Path) -> None:
-        port = free_port()
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        port = port or free_port()
+        self.port = port
         config = folder / "node.yaml"
         config.write_text(
             "services:\n  slim/0:\n    dataplane:\n      servers:\n"
             f'        - endpoint: "127.0.0.1:{port}"\n          tls:\n            insecure: true\n'
         )
         level = os.environ.get("NODE_LOG", "info")
-        super().__init__("our node", [NODE, "--config", str(config)], {"RUST_LOG": level}, subprocess.DEVNULL)
+        command = [NODE, "--config", str(config)]
+        super().__init__("our node", command, {"RUST_LOG": level}, subprocess.DEVNULL, one_stream=True)
         self.endpoint = f"http://127.0.0.1:{port}"
         wait_for_port(port, self)
 

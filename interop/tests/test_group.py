@@ -14,7 +14,7 @@ MIXED = [
 
 def everybody_hears_everybody(sessions, round_name):
     for sender in sessions:
-        text = f"{round_name} from {sender.peer.name}"
+        text = f"{round_name} from {sender.peer.full_name}"
         sender.publish(text)
         for receiver in sessions:
             if receiver is not sender:
@@ -104,8 +104,20 @@ def test_upstream_node_carries_a_group_of_ours(world, mls):
 def test_inviting_a_member_again_is_refused(world, kinds):
     node = world.node(OURS)
     alice, bob = (world.peer(kind, last, node) for kind, last in zip(kinds, ["alice", "bob"], strict=True))
-    session = alice.open("group", world.name("channel"))
+    session = alice.open("group", world.name("channel"), interval_ms=300, retries=2)
     member = session.invite(bob)
     with pytest.raises(PeerError, match="participant already in group"):
         alice.ask("invite", session=session.number, name=bob.name)
     everybody_hears_everybody([session, member], "still there")
+
+
+def test_two_upstream_instances_of_one_name_join_our_group(world):
+    """An invitation by name reaches any instance; one that is in the group already is silent, so we ask again."""
+    node = world.node(OURS)
+    alice = world.peer(OURS, "alice", node)
+    workers = [world.peer(UPSTREAM, "worker", node) for _ in range(2)]
+    session = alice.open("group", world.name("channel"), interval_ms=300, retries=10)
+    for _ in workers:
+        alice.ask("invite", session=session.number, name=world.name("worker"))
+    everybody_hears_everybody([session, *(worker.joined() for worker in workers)], "both workers")
+    assert session.member_names() == {peer.full_name for peer in (alice, *workers)}

@@ -19,6 +19,7 @@ use slim::{
     Rng, ServerConfig, Service, Session, SessionConfig, SessionId, SessionKind, os_seed,
 };
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -62,6 +63,8 @@ enum Operation {
         #[serde(default)]
         metadata: BTreeMap<String, String>,
     },
+    /// Send `<text> <number>` so many times without waiting in between.
+    Burst { session: u32, text: String, count: u32 },
     /// Who is in the session, and the state of its encryption.
     Members { session: u32 },
     /// Stay a member, but absent.
@@ -193,6 +196,19 @@ impl Peer {
                 };
                 let outcome = self.session(session)?.publish(text.into(), options).await?;
                 json!({"delivered": names(&outcome.delivered)})
+            }
+            Operation::Burst { session, text, count } => {
+                let session = self.session(session)?;
+                let mut publications = JoinSet::new();
+                for number in 0..count {
+                    let (session, text) = (session.clone(), format!("{text} {number}"));
+                    publications
+                        .spawn(async move { session.publish(text.into(), PublishOptions::default()).await });
+                }
+                for outcome in publications.join_all().await {
+                    outcome?;
+                }
+                Value::Null
             }
             Operation::Members { session } => {
                 let snapshot = self.session(session)?.snapshot().await?;
