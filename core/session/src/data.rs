@@ -543,7 +543,7 @@ impl Session {
         self.carry_out(shared, now, &source, steps);
     }
 
-    fn carry_out(&mut self, shared: &mut Shared, now: Now, sender: &FullName, steps: Vec<Step>) {
+    pub(crate) fn carry_out(&mut self, shared: &mut Shared, now: Now, sender: &FullName, steps: Vec<Step>) {
         for step in steps {
             match step {
                 Step::Deliver(received) => self.deliver(shared, *received),

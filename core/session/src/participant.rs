@@ -252,7 +252,9 @@ impl Session {
             tracing::warn!(session = %self.id, "roster and encrypted group differ after an update");
             shared.counters.binding_refused += 1;
         }
-        self.epoch_event(shared);
+        if !applied.self_removed {
+            self.epoch_event(shared);
+        }
         self.answer(shared, now, message, Payload::GroupAck);
         true
     }

@@ -105,6 +105,20 @@ impl Stream {
         }
     }
 
+    /// The sender is gone: everything that is held, in order, and what is missing in between as lost.
+    pub(crate) fn finish(mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let (Some(lowest), Some(highest)) = (
+            self.held.keys().next().copied(),
+            self.held.keys().next_back().copied(),
+        ) else {
+            return steps;
+        };
+        self.next.get_or_insert(lowest);
+        self.skip_to(highest + 1, &mut steps);
+        steps
+    }
+
     /// The position of a number that is being asked for.
     pub(crate) fn asked_position(&self, id: u32) -> Option<u64> {
         self.asked

@@ -392,6 +392,13 @@ impl Session {
             return;
         }
         exchange.repeats += 1;
+        if let slim_proto::Content::Command(Payload::GroupUpdate(update)) = &mut exchange.message.content
+            && exchange.purpose == Purpose::Repair
+            && update.mls.is_none()
+        {
+            // Without a commit that fixes its place in the order, it says what is true when it is sent.
+            update.participants = self.roster.participants();
+        }
         if exchange.purpose.repeats_with_fresh_ids() {
             exchange.message.message_id = shared.message_id();
             exchange.ids.push(exchange.message.message_id);
@@ -437,7 +444,10 @@ impl Session {
         if self.roster.remove(name).is_none() {
             return;
         }
-        self.streams.remove(name);
+        if let Some(stream) = self.streams.remove(name) {
+            // What was acknowledged is delivered, though what was before it will not come.
+            self.carry_out(shared, now, name, stream.finish());
+        }
         self.direct_seen.remove(name);
         self.retransmissions.remove(name);
         self.used_key_packages.remove(name);

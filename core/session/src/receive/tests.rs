@@ -149,3 +149,16 @@ proptest! {
         prop_assert_eq!(seen.len(), 200);
     }
 }
+
+#[test]
+fn a_sender_that_goes_leaves_what_it_was_told_has_arrived() {
+    let mut stream = Stream::new(Start::AtOne, 1);
+    feed(&mut stream, &[1, 3, 5]);
+    let steps = stream.finish();
+    assert_eq!(delivered(&steps), [3, 5]);
+    assert!(steps.contains(&Step::Lost(2, 2)) && steps.contains(&Step::Lost(4, 4)));
+    let mut unknown = Stream::new(Start::AskBack, 7);
+    feed(&mut unknown, &[7]);
+    assert_eq!(delivered(&unknown.finish()), [7]);
+    assert!(Stream::new(Start::AtOne, 1).finish().is_empty());
+}
