@@ -177,9 +177,14 @@ impl Stage {
         match words {
             ["wait", time] => self.world.run_for(duration(time)?),
             ["settle"] => self.settle(),
+            ["finish"] => self.finish(),
             ["mute", kinds @ ..] => {
                 for word in kinds {
-                    self.world.trace.muted.push(kind(word)?);
+                    match kind(word) {
+                        Some(kind) => self.world.trace.muted.push(kind),
+                        None if *word == "epoch" => self.world.trace.muted_notes.push((*word).to_owned()),
+                        None => return None,
+                    }
                 }
             }
             ["lose", who, way, of, times @ ..] => {
@@ -264,6 +269,18 @@ impl Stage {
             self.world.run_for(Duration::from_millis(50));
         }
         // What was sent last arrives.
+        self.world.run_for(LATENCY * 4);
+    }
+
+    /// Runs until every command has ended, whether or not the members agree.
+    fn finish(&mut self) {
+        let end = self.world.now + SETTLE_MAX;
+        while !self.world.check.pending().is_empty()
+            && self.world.now < end
+            && self.world.check.violation().is_none()
+        {
+            self.world.run_for(Duration::from_millis(50));
+        }
         self.world.run_for(LATENCY * 4);
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Trace {
     keep_all: bool,
     /// Kinds of message that are not recorded.
     pub(crate) muted: Vec<MessageKind>,
+    /// Other kinds of lines that are not recorded.
+    pub(crate) muted_notes: Vec<String>,
     /// What ids of names mean.
     names: BTreeMap<NameId, String>,
     fingerprint: DefaultHasher,
@@ -35,6 +37,7 @@ impl Trace {
             lines: VecDeque::new(),
             keep_all,
             muted: Vec::new(),
+            muted_notes: Vec::new(),
             names: BTreeMap::new(),
             fingerprint: DefaultHasher::new(),
             count: 0,
@@ -69,7 +72,9 @@ impl Trace {
     pub(crate) fn note(&mut self, at: Instant, kind: &str, text: String) {
         (at, kind).hash(&mut self.fingerprint);
         self.count += 1;
-        self.push(at, text);
+        if !self.muted_notes.iter().any(|muted| muted == kind) {
+            self.push(at, text);
+        }
     }
 
     fn push(&mut self, at: Instant, text: String) {

@@ -70,6 +70,8 @@ pub(crate) struct Check {
     pub(crate) failures: Vec<String>,
     violation: Option<String>,
     closed: BTreeSet<(usize, SessionId)>,
+    /// Who announced its absence, or is about to.
+    away: BTreeSet<(usize, SessionId)>,
     /// Data messages sent so far, repeated ones included.
     pub(crate) data_sent: u64,
 }
@@ -115,6 +117,9 @@ impl Check {
     }
 
     pub(crate) fn issued(&mut self, now: Instant, app: usize, ticket: Ticket, intent: Intent) {
+        if let (Some(session), "offline") = (intent.session, intent.verb()) {
+            self.away.insert((app, session));
+        }
         let reliability = intent
             .session
             .and_then(|session| self.sessions.get(&session))
@@ -315,13 +320,16 @@ impl Check {
             Ok(_) => format!("{label}: {} done", intent.text),
             Err(error) => {
                 let text = format!("{label}: {} failed: {}", intent.text, short(error));
-                if !is_consequence(error) {
+                if !self.is_consequence(error) {
                     self.failures.push(text.clone());
                 }
                 text
             }
         };
         trace.note(now, "completed", text);
+        if let (Some(session), true) = (intent.session, intent.verb() == "online" && result.is_ok()) {
+            self.away.remove(&(app, session));
+        }
         if let Ok(Outcome::Opened(info)) = result {
             self.opened(app, info.id);
         }
@@ -418,25 +426,29 @@ impl Check {
         self.violation.as_deref()
     }
 
+    /// True for failures that follow from what members do, without any fault: they leave, close, are members
+    /// already, or are away.
+    fn is_consequence(&self, error: &slim_session::OperationError) -> bool {
+        use slim_session::{MissReason, OperationError as E};
+        match error {
+            E::AlreadyMember(_) | E::NotMember(_) | E::NoMembers(_) | E::SessionClosed(_) => true,
+            // The commit that removes this member was applied; the request to leave is on its way.
+            E::Mls(_) => true,
+            E::PublishIncomplete { session, outcome, .. } => outcome.missed.iter().all(|(name, reason)| {
+                let away = self
+                    .who
+                    .of(name.id())
+                    .is_some_and(|app| self.away.contains(&(app, *session)));
+                away || matches!(reason, MissReason::Left | MissReason::Offline)
+            }),
+            E::InviteFailed { .. } | E::Subscription { .. } | E::RejoinFailed(_) => false,
+        }
+    }
+
     fn label(&self, session: SessionId) -> String {
         self.sessions
             .get(&session)
             .map_or_else(|| session.to_string(), |facts| facts.label.clone())
-    }
-}
-
-/// True for failures that follow from what members do, without any fault: they leave, close, are members already.
-fn is_consequence(error: &slim_session::OperationError) -> bool {
-    use slim_session::{MissReason, OperationError as E};
-    match error {
-        E::AlreadyMember(_) | E::NotMember(_) | E::NoMembers(_) | E::SessionClosed(_) => true,
-        // The commit that removes this member was applied; the request to leave is on its way.
-        E::Mls(_) => true,
-        E::PublishIncomplete { outcome, .. } => outcome
-            .missed
-            .iter()
-            .all(|(_, reason)| matches!(reason, MissReason::Left | MissReason::Offline)),
-        E::InviteFailed { .. } | E::Subscription { .. } | E::RejoinFailed(_) => false,
     }
 }
 

@@ -49,7 +49,7 @@ impl Intent {
         }
     }
 
-    fn verb(&self) -> &str {
+    pub(super) fn verb(&self) -> &str {
         self.text.split(' ').next().unwrap_or_default()
     }
 }
