@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use slim_crypto::{HmacKey, Rng, SigningKey};
-use slim_proto::limits::CREDENTIAL_REFRESH_SECS;
+use slim_proto::limits::{CREDENTIAL_REFRESH_SECS, JWT_LEEWAY_SECS};
 use slim_proto::{NameId, UnixTime};
 
 use crate::claims::{self, JwtRules};
@@ -150,11 +150,14 @@ impl Identity {
     }
 
     /// Age in seconds at which a token in an MLS leaf is to be replaced: 5/6 of its life, which is 50 minutes for
-    /// tokens of an hour (wire-session §9.3 item 1).
+    /// tokens of an hour (wire-session §9.3 item 1). Not below a minute: so long any token is accepted, thanks to
+    /// the leeway, and each refresh is a commit that the whole group applies.
     pub fn credential_refresh_secs(&self) -> u64 {
         match &self.0.proof {
             Proof::SharedSecret { .. } | Proof::Static(_) => CREDENTIAL_REFRESH_SECS,
-            Proof::Jwt(minter) => (minter.lifetime_secs() * 5 / 6).clamp(1, CREDENTIAL_REFRESH_SECS),
+            Proof::Jwt(minter) => {
+                (minter.lifetime_secs() * 5 / 6).clamp(JWT_LEEWAY_SECS, CREDENTIAL_REFRESH_SECS)
+            }
         }
     }
 

@@ -45,7 +45,12 @@ fn pair(algorithm: Algorithm) -> (&'static str, &'static str) {
         Algorithm::Es256 => (P256, P256_PUBLIC),
         Algorithm::Es384 => (P384, P384_PUBLIC),
         Algorithm::EdDsa => (ED25519, ED25519_PUBLIC),
-        _ => (RSA, RSA_PUBLIC),
+        Algorithm::Rs256
+        | Algorithm::Rs384
+        | Algorithm::Rs512
+        | Algorithm::Ps256
+        | Algorithm::Ps384
+        | Algorithm::Ps512 => (RSA, RSA_PUBLIC),
     }
 }
 
@@ -297,7 +302,11 @@ fn own_tokens_carry_what_was_configured() {
     signer.lifetime = Duration::from_secs(60);
     let identity = Identity::jwt(signer).unwrap();
     assert!(identity.secret_is_weak());
-    assert_eq!(identity.credential_refresh_secs(), 50);
+    for (lifetime, refresh) in [(3600, 3000), (600, 500), (60, 60), (1, 60)] {
+        let mut signer = common::signer(TokenSigningKey::from_text(Algorithm::Hs256, SECRET).unwrap(), "a");
+        signer.lifetime = Duration::from_secs(lifetime);
+        assert_eq!(Identity::jwt(signer).unwrap().credential_refresh_secs(), refresh);
+    }
     assert_eq!(identity.name_id(), NameId::of_subject("org/ns/alice"));
     let token = identity.token(NOW, &mut rng());
     let part = |index: usize| -> Value {

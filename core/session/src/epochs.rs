@@ -43,6 +43,14 @@ impl Epochs {
         })
     }
 
+    /// Judges newcomers with this verifier from now on.
+    pub(crate) fn use_verifier(&mut self, verifier: &Verifier) {
+        self.client.use_verifier(verifier);
+        for group in self.group.iter_mut().chain(&mut self.previous) {
+            group.use_verifier(verifier);
+        }
+    }
+
     /// Moderator: epoch 0 with oneself alone.
     pub(crate) fn create(&mut self, now: Now, own_subject: &str) -> Result<(), MlsError> {
         let mut group = self.client.create_group(now)?;

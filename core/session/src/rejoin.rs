@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use slim_proto::command::MlsContent;
-use slim_proto::limits::CREDENTIAL_REFRESH_SECS;
 use slim_proto::{Command as Payload, FullName, GroupUpdate, GroupUpdateOp, Message, Now};
 
 use crate::exchange::{Awaiting, Purpose};
@@ -338,11 +337,13 @@ impl Session {
 
     // ----- both -----
 
-    /// Sets the time at which the own credential is replaced: before its hour is over, not all members at once.
+    /// Sets the time at which the own credential is replaced: before its life is over, not all members at once.
     pub(crate) fn schedule_refresh(&self, shared: &mut Shared, now: Now) {
         if self.epochs.is_some() && self.is_group() {
-            let early = shared.rng.below(REFRESH_SPREAD_SECS);
-            let after = Duration::from_secs(CREDENTIAL_REFRESH_SECS - early);
+            let latest = shared.identity.credential_refresh_secs();
+            // A tenth of a shorter life, or most of it would go into refreshing.
+            let early = shared.rng.below(REFRESH_SPREAD_SECS.min(latest / 10 + 1));
+            let after = Duration::from_secs(latest.saturating_sub(early).max(1));
             shared.timers.set(self.id.0, TimerKey::Refresh, now.mono + after);
         }
     }
