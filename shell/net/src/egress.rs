@@ -92,7 +92,7 @@ impl EgressSender {
         if state.closing.is_some() {
             return Err(Refused::Closing);
         }
-        let now = self.0.clock.now().mono;
+        let now = self.0.clock.monotonic();
         let was_empty = state.queue.is_empty();
         if state.queue.push(now, egress).is_ok() {
             drop(state);

@@ -85,6 +85,33 @@ async fn frames_of_every_size_arrive_unchanged_in_both_directions() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_and_large_frames_of_one_batch_keep_their_order() {
+    let mut server = Server::start(&[]).await;
+    let mut dialed = dial(&server.client()).await.unwrap();
+    let (mut accepted, _open) = server.next_call().await;
+    accepted.established.mark();
+    accepted.reader.accept_large_frames();
+    // Around the size up to which frames are gathered (4 KiB), and more than one block of gathered ones (16 KiB).
+    let sizes: Vec<usize> = [
+        0, 7, 4095, 4096, 4097, 1, 9000, 300, 20_000, 2, 4096, 4096, 4096, 4096, 4096, 3,
+    ]
+    .into();
+    for &size in &sizes {
+        dialed.writer.push(egress(size));
+    }
+    let expected: usize = sizes.iter().map(|size| size + 5).sum();
+    assert_eq!(dialed.writer.pending_bytes(), expected);
+    dialed.writer.flush().await.unwrap();
+    assert_eq!(dialed.writer.pending_bytes(), 0);
+    for size in sizes {
+        assert_eq!(
+            *within(accepted.reader.next()).await.unwrap().bytes(),
+            payload(size)
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_batch_of_small_frames_leaves_in_one_data_frame() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

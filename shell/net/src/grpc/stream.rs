@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
+use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use slim_proto::Frame;
@@ -17,6 +18,13 @@ pub const BATCH_BYTES: usize = 64 * 1024;
 
 /// Frames of one batch.
 pub const BATCH_FRAMES: usize = 64;
+
+/// Pieces up to this size are copied together before they are written. A socket write takes as many bytes as it gets
+/// pieces for, and each piece costs about as much as copying it; larger ones go as they are.
+const GATHER_BYTES_MAX: usize = 4 * 1024;
+
+/// Block that small pieces are gathered in: one DATA frame of HTTP/2's default size.
+const GATHER_BLOCK_BYTES: usize = 16 * 1024;
 
 /// Largest frame of a peer whose link is not negotiated: its first message has some 300 bytes (T-O1).
 const EARLY_FRAME_BYTES_MAX: usize = 16 * 1024;
@@ -131,6 +139,8 @@ pub(crate) enum Role {
 pub struct FrameWriter {
     stream: SendStream<Rope>,
     pending: Rope,
+    /// Small pieces behind `pending`, in one block.
+    gathered: BytesMut,
     role: Role,
 }
 
@@ -139,6 +149,7 @@ impl FrameWriter {
         Self {
             stream,
             pending: Rope::default(),
+            gathered: BytesMut::new(),
             role,
         }
     }
@@ -146,17 +157,38 @@ impl FrameWriter {
     /// Adds a frame to the batch. Keep a batch at [`BATCH_FRAMES`] frames and [`BATCH_BYTES`] bytes: what
     /// is here has left the egress queue and its limits.
     pub fn push(&mut self, egress: Egress) {
-        self.pending.push(egress.head);
-        self.pending.push(egress.tail);
+        self.push_piece(egress.head);
+        self.push_piece(egress.tail);
+    }
+
+    fn push_piece(&mut self, piece: Bytes) {
+        if piece.len() > GATHER_BYTES_MAX {
+            self.seal();
+            self.pending.push(piece);
+            return;
+        }
+        if self.gathered.capacity() - self.gathered.len() < piece.len() {
+            self.seal();
+            // The block before last is free again when HTTP/2 has written it, and is then used again.
+            self.gathered.reserve(GATHER_BLOCK_BYTES);
+        }
+        self.gathered.put(piece);
+    }
+
+    fn seal(&mut self) {
+        if !self.gathered.is_empty() {
+            self.pending.push(self.gathered.split().freeze());
+        }
     }
 
     /// Bytes of the batch that the peer's window has not admitted yet.
     pub fn pending_bytes(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.gathered.len()
     }
 
     /// Hands the batch to HTTP/2 as the peer's window allows.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        self.seal();
         while !self.pending.is_empty() {
             let wanted = self.pending.len().min(BATCH_BYTES);
             // Always the whole remainder: asking for less than is needed can stall both sides for ever
