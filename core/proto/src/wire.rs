@@ -126,7 +126,19 @@ impl<'a> Fields<'a> {
         Self { bytes, at: 0 }
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, WireError> {
+        // Nearly every tag and length has one byte.
+        if let Some(&byte) = self.bytes.get(self.at)
+            && byte < 0x80
+        {
+            self.at += 1;
+            return Ok(u64::from(byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, WireError> {
         let start = self.at;
         let mut value = 0u64;
         for shift in (0..70).step_by(7) {
