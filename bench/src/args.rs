@@ -52,6 +52,9 @@ pub(crate) struct CompareOptions {
     /// Worker threads of each server; 0 means one for each CPU
     #[arg(long, default_value_t = 1)]
     pub(crate) cores: u32,
+    /// Measure only scenarios whose name contains this, for example "16 KiB"
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) only: String,
     /// A node to start as `PROGRAM --config FILE`, for example target/release/slim; without it, the node of the
     /// library that this program was built with
     #[arg(long, value_name = "PROGRAM")]

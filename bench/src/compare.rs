@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::args::CompareOptions;
 use crate::load::{self, Phases};
@@ -21,9 +21,14 @@ pub(crate) fn run(options: &CompareOptions) -> Result<()> {
         cores: options.cores,
         node: options.node.as_deref(),
     };
+    let scenarios: Vec<Scenario> = Scenario::ALL
+        .into_iter()
+        .filter(|scenario| scenario.to_string().contains(&options.only))
+        .collect();
+    ensure!(!scenarios.is_empty(), "no scenario is called {:?}", options.only);
     let mut report = Report::default();
     for repetition in 1..=options.repetitions {
-        for scenario in Scenario::ALL {
+        for &scenario in &scenarios {
             // The servers take turns within a repetition: what else the machine does changes slowly, so it meets
             // all of them alike and falls out of the ratios.
             for target in Target::ALL {

@@ -74,7 +74,7 @@ impl Client {
             action: SubscriptionAction::Subscribe,
             source: name.clone(),
             destination: name.clone(),
-            identity: message::identity(),
+            identity: message::identity(0),
             subscription_id: 1,
         };
         let request = self.send_through_router(&request.encode())?;

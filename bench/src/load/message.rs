@@ -42,14 +42,15 @@ impl Route {
         // Session numbers of the SDK are random; the varint of an ordinary one has five bytes.
         let mut message = Message::new(source, destination, kind, 0xA5A5_A5A5, message_id, content);
         message.fanout = if self.to_all { FANOUT_ALL } else { 1 };
-        message.identity = identity();
+        message.identity = identity(message_id);
         message
     }
 }
 
-/// Text like that of a token: three parts in the alphabet of base64url.
-pub(crate) fn identity() -> String {
-    let part = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.";
+/// Text like that of a token, another one for each number: some senders make a token for each message, so nothing on
+/// the way may gain from two equal ones.
+pub(crate) fn identity(number: u32) -> String {
+    let part = format!("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9:{number:016x}:");
     part.chars().cycle().take(IDENTITY_BYTES).collect()
 }
 
@@ -82,5 +83,6 @@ mod tests {
             panic!("data is no command");
         };
         assert_eq!(blob.len(), 1024);
+        assert_ne!(route.message(8, 1024).identity, message.identity);
     }
 }
