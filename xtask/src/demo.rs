@@ -82,7 +82,7 @@ fn play(stage: &mut Stage, interpreter: &Path) -> Result<()> {
     node.stop();
     stage.say(
         "demo",
-        "everybody heard everybody, and the node in between read nothing of it",
+        "everybody heard everybody; the node passed sealed messages only (bindings/python/tests/test_secrecy.py)",
     );
     Ok(())
 }
