@@ -177,13 +177,11 @@ impl Session {
     /// While offline only what ends the absence is heard (wire-session §4.11).
     fn ignores_while_offline(&self, kind: MessageKind) -> bool {
         match self.presence {
-            Presence::Online | Presence::GoingOffline(_) => false,
+            // On its way back it listens: the others count on it from its announcement on, and two that come back
+            // at once would wait for each other in vain, as upstream's do.
+            Presence::Online | Presence::GoingOffline(_) | Presence::GoingOnline(_) => false,
             // Upstream ignores the end of the session too, and comes back to one that is gone.
             Presence::Offline => !matches!(kind, MessageKind::GroupClose | MessageKind::LeaveRequest),
-            Presence::GoingOnline(_) => !matches!(
-                kind,
-                MessageKind::GroupAck | MessageKind::GroupNack | MessageKind::RejoinReply
-            ),
         }
     }
 

@@ -275,9 +275,7 @@ impl Session {
 
     /// A data message for this session.
     pub(crate) fn on_data(&mut self, shared: &mut Shared, now: Now, message: Message) {
-        if message.session_kind != self.kind
-            || matches!(self.presence, Presence::Offline | Presence::GoingOnline(_))
-        {
+        if message.session_kind != self.kind || self.presence == Presence::Offline {
             shared.counters.unexpected += 1;
             return;
         }

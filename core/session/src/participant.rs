@@ -304,14 +304,23 @@ impl Session {
     }
 
     /// After the own rejoin: members may have come and gone meanwhile.
+    ///
+    /// Where there is a tree it decides who is a member, since this may be a late copy; the participants say how the
+    /// members are called.
     fn rebuild_roster(&mut self, shared: &mut Shared, now: Now, participants: &[Participant]) {
+        let is_member = |name: &FullName| match &self.epochs {
+            Some(_) => self.subject_of(name).is_some(),
+            None => participants.iter().any(|participant| participant.name == *name),
+        };
         let gone: Vec<FullName> = self
             .roster
             .names()
             .into_iter()
-            .filter(|name| {
-                *name != self.local && !participants.iter().any(|participant| participant.name == *name)
-            })
+            .filter(|name| *name != self.local && !is_member(name))
+            .collect();
+        let participants: Vec<&Participant> = participants
+            .iter()
+            .filter(|participant| is_member(&participant.name))
             .collect();
         for name in gone {
             self.forget_member(shared, now, &name);

@@ -43,6 +43,7 @@ impl Session {
         if epoch == own {
             self.mark_online(shared, now, source);
             self.epoch_confirmed(shared, now, source);
+            self.retell_roster(shared, now, source);
         } else if epoch > own {
             self.notice_epoch(shared, now, epoch);
         } else if self.is_moderator() {
@@ -192,6 +193,7 @@ impl Session {
         }
         self.mark_online(shared, now, source);
         self.answer(shared, now, message, Payload::GroupAck);
+        self.retell_roster(shared, now, source);
         true
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use slim_proto::command::MlsContent;
 use slim_proto::{Command as Payload, FullName, GroupUpdate, GroupUpdateOp, Message, Now};
 
+use crate::api::MembershipChange;
 use crate::exchange::{Awaiting, Purpose};
 use crate::session::{Change, Session, State};
 use crate::shared::Shared;
@@ -89,8 +90,12 @@ impl Session {
         let Some(welcome) = commit.welcome else { return };
         self.used_key_packages.insert(member.clone(), key_package.clone());
         shared.counters.rejoins += 1;
+        if self.roster.set_online(&member, true) {
+            self.heartbeat_forced = true;
+            self.membership_event(shared, &member, MembershipChange::Online);
+        }
+        // With the member itself: its roster comes with the update.
         let waiting_for = self.roster.online_others();
-        self.mark_online(shared, now, &member);
         self.epoch_event(shared);
 
         let mut reply = Message::new(
@@ -185,20 +190,25 @@ impl Session {
         }
     }
 
-    /// Moderator of a group without encryption: a member is back, and no epoch shows what it missed. It gets the
-    /// roster as the named member of a rejoin does (wire-session §4.12 item 4).
+    /// Moderator: a member is back in the current epoch, but an update may have gone by unheard, and in a group
+    /// without encryption no epoch shows that. It gets the roster as the named member of a rejoin does (wire-session
+    /// §4.12 item 4); a commit with an id that it has is nothing to apply.
     pub(crate) fn retell_roster(&mut self, shared: &mut Shared, now: Now, member: &FullName) {
-        let participant = match self.roster.get(member) {
-            Some(entry) if self.is_moderator() && self.is_group() && self.epochs.is_none() => {
-                entry.participant.clone()
-            }
-            Some(_) | None => return,
+        if !self.untold.remove(member) {
+            return;
+        }
+        let Some(participant) = self.roster.get(member).map(|entry| entry.participant.clone()) else {
+            return;
         };
+        let mls = self.epochs.as_ref().map(|epochs| MlsContent {
+            commit_id: epochs.commit_id,
+            content: bytes::Bytes::new(),
+        });
         let update = GroupUpdate {
             op: GroupUpdateOp::Rejoin,
             participant,
             participants: self.roster.participants(),
-            mls: None,
+            mls,
         };
         let awaiting = Awaiting::All([member.clone()].into());
         self.request(

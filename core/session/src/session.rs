@@ -110,6 +110,8 @@ pub(crate) struct Session {
     pub(crate) rejoins_since: (slim_proto::Instant, u32),
     /// Moderator: the key package of each member's last rejoin.
     pub(crate) used_key_packages: BTreeMap<FullName, Bytes>,
+    /// Moderator: members that were offline since they were last told the roster.
+    pub(crate) untold: BTreeSet<FullName>,
     pub(crate) window: SendWindow,
     /// Published while the first member is still being invited.
     pub(crate) held: Vec<Draft>,
@@ -183,6 +185,7 @@ impl Session {
             seen_epoch: 0,
             rejoins_since: (now.mono, 0),
             used_key_packages: BTreeMap::new(),
+            untold: BTreeSet::new(),
             window: SendWindow::new(),
             held: Vec::new(),
             streams: BTreeMap::new(),
@@ -394,7 +397,7 @@ impl Session {
         exchange.repeats += 1;
         if let slim_proto::Content::Command(Payload::GroupUpdate(update)) = &mut exchange.message.content
             && exchange.purpose == Purpose::Repair
-            && update.mls.is_none()
+            && update.mls.as_ref().is_none_or(|mls| mls.content.is_empty())
         {
             // Without a commit that fixes its place in the order, it says what is true when it is sent.
             update.participants = self.roster.participants();
@@ -433,7 +436,11 @@ impl Session {
             Purpose::Offline => self.on_offline_end(shared, now),
             Purpose::Online => self.on_online_end(shared, now),
             Purpose::Rejoin => self.on_rejoin_end(shared, now, answer),
-            Purpose::Repair => {}
+            Purpose::Repair => {
+                for name in silent {
+                    self.mark_offline(shared, now, &name);
+                }
+            }
         }
     }
 
@@ -451,6 +458,7 @@ impl Session {
         self.direct_seen.remove(name);
         self.retransmissions.remove(name);
         self.used_key_packages.remove(name);
+        self.untold.remove(name);
         self.cancel_gap_timers(shared, name);
         self.stop_waiting_for(shared, now, name, MissReason::Left);
         self.membership_event(shared, name, MembershipChange::Left);
@@ -461,6 +469,9 @@ impl Session {
         if !self.roster.set_online(name, false) {
             return;
         }
+        if self.is_moderator() && self.is_group() {
+            self.untold.insert(name.clone());
+        }
         self.stop_waiting_for(shared, now, name, MissReason::Offline);
         self.membership_event(shared, name, MembershipChange::Offline);
     }
@@ -469,7 +480,9 @@ impl Session {
         if self.roster.contains(name) && self.roster.set_online(name, true) {
             self.heartbeat_forced = true;
             self.membership_event(shared, name, MembershipChange::Online);
-            self.retell_roster(shared, now, name);
+            if self.epochs.is_none() {
+                self.retell_roster(shared, now, name);
+            }
         }
     }
 
