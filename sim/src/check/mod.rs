@@ -438,10 +438,12 @@ impl Check {
                 let away = self
                     .who
                     .of(name.id())
-                    .is_some_and(|app| self.away.contains(&(app, *session)));
+                    .is_some_and(|app| self.away.contains(&(app, *session)) || !self.is_open(app, *session));
                 away || matches!(reason, MissReason::Left | MissReason::Offline)
             }),
-            E::InviteFailed { .. } | E::Subscription { .. } | E::RejoinFailed(_) => false,
+            // The moderator is away, too.
+            E::RejoinFailed(_) => !self.away.is_empty(),
+            E::InviteFailed { .. } | E::Subscription { .. } => false,
         }
     }
 

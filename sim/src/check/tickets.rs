@@ -6,6 +6,8 @@ use std::time::Duration;
 use slim_proto::Instant;
 use slim_session::{Reliability, SessionId, Ticket};
 
+/// Data gets a second to be acknowledged, the goodbye two to be answered; and one to spare.
+const CLOSE_MAX: Duration = Duration::from_secs(4);
 /// For what the network takes.
 const SPARE: Duration = Duration::from_secs(1);
 
@@ -81,6 +83,14 @@ impl Tickets {
         intent: Intent,
         reliability: Reliability,
     ) -> Result<(), String> {
+        if matches!(intent.verb(), "close" | "leave") {
+            // It ends everything that is under way, and has its own time for that.
+            for ((of, _), open) in &mut self.open {
+                if *of == app && open.intent.session == intent.session {
+                    open.deadline = open.deadline.max(now + CLOSE_MAX);
+                }
+            }
+        }
         let allowed = self.time_allowed(app, &intent, reliability);
         let deadline = now + allowed;
         let may_wait = allowed > reliability.total() + SPARE;
@@ -211,7 +221,7 @@ impl Tickets {
             "publish" | "offline" => total + SPARE,
             // A member that missed an epoch rejoins, and is patient with a busy moderator.
             "online" => total + total.max(Duration::from_secs(30)) + SPARE,
-            "close" | "leave" => Duration::from_secs(4),
+            "close" | "leave" => CLOSE_MAX,
             verb => panic!("no deadline for {verb}"),
         }
     }
