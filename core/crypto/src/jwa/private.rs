@@ -63,7 +63,9 @@ impl TokenSigningKey {
     pub fn generate(algorithm: Algorithm) -> Result<Self, TokenKeyError> {
         let rejected = TokenKeyError::Rejected { algorithm };
         let key = if let Some(hash) = public::hmac_hash(algorithm) {
-            Private::Hmac(Box::new(hmac::Key::generate(hash, &SystemRandom::new()).map_err(|_| rejected)?))
+            Private::Hmac(Box::new(
+                hmac::Key::generate(hash, &SystemRandom::new()).map_err(|_| rejected)?,
+            ))
         } else if let Some(encoding) = rsa_encoding(algorithm) {
             let key = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map_err(|_| rejected)?;
             Private::Rsa(key, encoding)
