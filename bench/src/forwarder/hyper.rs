@@ -16,7 +16,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use slim_net::grpc::stream::{BATCH_BYTES, BATCH_FRAMES};
-use slim_net::grpc::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use slim_net::grpc::{CONNECTION_WINDOW_BYTES, DATA_FRAME_BYTES_MAX, STREAM_WINDOW_BYTES};
 use slim_net::rope::Rope;
 use slim_proto::Egress;
 use slim_proto::grpc::Deframer;
@@ -54,6 +54,7 @@ async fn serve(socket: TcpStream, hub: Arc<Hub<Queue>>) {
     let _ = http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(DATA_FRAME_BYTES_MAX)
         .serve_connection(TokioIo::new(socket), service)
         .await;
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use anyhow::Result;
 use bytes::{Buf as _, BufMut as _, Bytes};
-use slim_net::grpc::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use slim_net::grpc::{CONNECTION_WINDOW_BYTES, DATA_FRAME_BYTES_MAX, STREAM_WINDOW_BYTES};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,6 +35,7 @@ pub(super) async fn start() -> Result<SocketAddr> {
     let serving = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(DATA_FRAME_BYTES_MAX)
         .serve_with_incoming(Forward { hub: Hub::new() }, incoming);
     tokio::spawn(serving);
     Ok(address)

@@ -17,7 +17,7 @@ use crate::tree;
 pub struct ServerConfig {
     /// Where to listen.
     pub endpoint: Endpoint,
-    /// Largest HTTP/2 frame that the peer may send, in MiB; absent means the protocol's 16 KiB.
+    /// Largest HTTP/2 frame that the peer may send, in MiB; absent means 64 KiB.
     pub max_frame_size: Option<u32>,
     /// Streams that one connection may have open; absent means 100.
     pub max_concurrent_streams: Option<u32>,

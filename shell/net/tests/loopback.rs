@@ -15,6 +15,7 @@ use slim_net::{
 };
 use slim_proto::limits::FRAME_BYTES_MAX;
 use slim_proto::{Egress, Frame};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -145,6 +146,26 @@ async fn a_batch_of_small_frames_leaves_in_one_data_frame() {
     let chunk = within(chunks.recv()).await.unwrap();
     let expected: Vec<u8> = (0..64).flat_map(|number| [0, 0, 0, 0, 1, number]).collect();
     assert_eq!(chunk, expected);
+}
+
+#[tokio::test]
+async fn both_sides_take_data_frames_of_64_kib() {
+    let server = Server::start(&[]).await;
+    let mut raw = TcpStream::connect(server.address).await.unwrap();
+    // The preface and empty SETTINGS.
+    raw.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .unwrap();
+    assert_eq!(max_frame_size(&mut raw).await, Some(65_536));
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = ClientConfig::insecure(listener.local_addr().unwrap().into());
+    let dialing = tokio::spawn(async move { dial(&config).await.map(drop) });
+    let (mut raw, _) = listener.accept().await.unwrap();
+    let mut preface = [0; 24];
+    raw.read_exact(&mut preface).await.unwrap();
+    assert_eq!(max_frame_size(&mut raw).await, Some(65_536));
+    dialing.abort();
 }
 
 #[tokio::test]
@@ -588,4 +609,17 @@ fn egress(size: usize) -> Egress {
 
 fn verbatim(bytes: impl Into<Bytes>) -> Egress {
     Egress::verbatim(Frame::new(bytes).expect("a frame of legal size"))
+}
+
+/// SETTINGS_MAX_FRAME_SIZE in the SETTINGS frame that comes next (RFC 9113, section 6.5).
+async fn max_frame_size(raw: &mut TcpStream) -> Option<u32> {
+    let mut header = [0; 9];
+    raw.read_exact(&mut header).await.expect("a frame header");
+    assert_eq!(header[3], 4, "a SETTINGS frame comes first");
+    let mut payload = vec![0; u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize];
+    raw.read_exact(&mut payload).await.expect("its payload");
+    let setting = payload.chunks(6).find(|setting| setting[..2] == [0, 5])?;
+    Some(u32::from_be_bytes(
+        setting[2..].try_into().expect("six bytes each"),
+    ))
 }

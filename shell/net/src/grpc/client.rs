@@ -14,8 +14,8 @@ use crate::dial::DialError;
 use crate::grpc::status::{Code, Status};
 use crate::grpc::stream::{FrameReader, FrameWriter, Role};
 use crate::grpc::{
-    CONNECTION_WINDOW_BYTES, CONTENT_TYPE, HEADER_LIST_BYTES_MAX, PATH, SMALL_DATA_BUDGET_BYTES,
-    STREAM_WINDOW_BYTES,
+    CONNECTION_WINDOW_BYTES, CONTENT_TYPE, DATA_FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, PATH,
+    SMALL_DATA_BUDGET_BYTES, STREAM_WINDOW_BYTES,
 };
 use crate::keepalive::{Dead, Keepalive};
 use crate::rope::Rope;
@@ -82,6 +82,7 @@ where
         let (send_request, mut connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(DATA_FRAME_BYTES_MAX)
             .max_header_list_size(HEADER_LIST_BYTES_MAX)
             .data_frame_budget(SMALL_DATA_BUDGET_BYTES)
             .enable_push(false)

@@ -24,6 +24,11 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// negotiated.
 pub(crate) const CONNECTION_WINDOW_BYTES_EARLY: u32 = 65_535;
 
+/// Largest DATA frame that either side of ours takes, unless configured. HTTP/2's own 16 KiB mean a socket read
+/// and a socket write each, and a message of 16 KiB in two frames is copied; a whole batch fits into one of these
+/// (docs/performance.md).
+pub const DATA_FRAME_BYTES_MAX: u32 = 64 * 1024;
+
 /// Streams of one connection (threat model, hard limits).
 pub const STREAMS_MAX: u32 = 100;
 

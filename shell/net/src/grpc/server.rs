@@ -18,8 +18,8 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use crate::grpc::status::{Code, Status};
 use crate::grpc::stream::{FrameReader, FrameWriter, Role};
 use crate::grpc::{
-    CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES_EARLY, CONTENT_TYPE, HEADER_LIST_BYTES_MAX, PATH,
-    SMALL_DATA_BUDGET_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES_EARLY, CONTENT_TYPE, DATA_FRAME_BYTES_MAX,
+    HEADER_LIST_BYTES_MAX, PATH, SMALL_DATA_BUDGET_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
 use crate::keepalive::{Dead, Keepalive};
 use crate::rope::Rope;
@@ -33,7 +33,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// What a listener wants of its connections.
 #[derive(Clone, Debug)]
 pub struct ConnectionSettings {
-    /// Largest DATA frame of the peer, in bytes; `None` means HTTP/2's 16 KiB.
+    /// Largest DATA frame of the peer, in bytes; `None` means [`DATA_FRAME_BYTES_MAX`].
     pub frame_bytes_max: Option<u32>,
     /// Calls open at once.
     pub streams_max: u32,
@@ -132,12 +132,10 @@ where
     builder
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES_EARLY)
+        .max_frame_size(settings.frame_bytes_max.unwrap_or(DATA_FRAME_BYTES_MAX))
         .max_concurrent_streams(settings.streams_max)
         .max_header_list_size(settings.header_list_bytes_max)
         .data_frame_budget(SMALL_DATA_BUDGET_BYTES);
-    if let Some(bytes) = settings.frame_bytes_max {
-        builder.max_frame_size(bytes);
-    }
     let mut drain = std::pin::pin!(drain);
     let handshake = tokio::select! {
         handshake = timeout(settings.opening_timeout, builder.handshake::<_, Rope>(io)) => handshake,
