@@ -247,7 +247,7 @@ impl Session {
 
     // ----- control messages going out -----
 
-    fn control_message(&self, destination: &FullName, id: u32, payload: Payload) -> Message {
+    pub(crate) fn control_message(&self, destination: &FullName, id: u32, payload: Payload) -> Message {
         let mut message = Message::new(
             self.local.clone(),
             destination.clone(),
