@@ -37,9 +37,12 @@ def test_a_member_goes_offline_and_comes_back(world, kinds, epoch_changes):
     others = [] if epoch_changes else [c]
     everybody_hears(a, [b, *others], "bob is back")
     everybody_hears(b, [a, *others], "I am back")
+    # A moderator of upstream is not stuck after the rejoin, as it is when its own kind rejoins.
+    d = a.invite(world.peer(kinds[1], "dave", node))
+    everybody_hears(a, [b, d, *others], "dave is here")
     # Upstream starts anew when it comes back; ours goes on where it stopped and asks for what it missed.
     expected = ["bob is away"] if bob.kind == OURS else []
-    assert b.texts() == ["all here", *expected, "bob is back"]
+    assert b.texts() == ["all here", *expected, "bob is back", "dave is here"]
 
 
 def await_presence(session, member, online):
