@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use crate::Loaded;
 use crate::endpoint::Endpoint;
-use crate::error::{ConfigError, Problem};
+use crate::error::{ConfigError, Problem, Warning};
 use crate::keepalive::ClientKeepalive;
 use crate::later;
 use crate::section::{Field, Section};
 use crate::server::parse_endpoint;
-use crate::tls;
+use crate::tls::{self, ClientTls};
 use crate::tree;
 
-/// A plain-text link to a node.
+/// A link to a node.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientConfig {
     /// Where to dial.
     pub endpoint: Endpoint,
+    /// How the link is protected; absent means plain text.
+    pub tls: Option<ClientTls>,
     /// The HTTP authority to claim instead of the endpoint's.
     pub origin: Option<String>,
     /// HTTP headers sent with the call, by lower-case name.
@@ -100,6 +102,7 @@ impl ClientConfig {
     pub fn insecure(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
+            tls: None,
             origin: None,
             headers: BTreeMap::new(),
             connect_timeout: None,
@@ -114,16 +117,15 @@ impl ClientConfig {
     /// Parses one client entry from JSON, as strictly as from a file.
     pub fn from_json_text(text: &str) -> Result<Loaded<Self>, ConfigError> {
         let node = tree::from_json(text)?;
-        Ok(Loaded {
-            config: Self::parse(&Field::root(&node))?,
-            warnings: Vec::new(),
-        })
+        let mut warnings = Vec::new();
+        let config = Self::parse(&Field::root(&node), &mut warnings)?;
+        Ok(Loaded { config, warnings })
     }
 
-    pub(crate) fn parse(field: &Field<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(field: &Field<'_>, warnings: &mut Vec<Warning>) -> Result<Self, ConfigError> {
         let section = Section::open(field, Self::KEYS)?;
         later::refuse_auth(&section)?;
-        later::refuse(&section, &["proxy", "rate_limit", "metadata", "server_name"])?;
+        later::refuse(&section, &["proxy", "rate_limit", "metadata"])?;
         later::refuse_without_effect(&section, &["buffer_size"])?;
         refuse_compression(&section)?;
         if let Some(timeout) = section.field("request_timeout")
@@ -133,9 +135,10 @@ impl ClientConfig {
             return Err(timeout.error(Problem::NotYet { neutral: Some("0s") }));
         }
         let endpoint = parse_endpoint(section.required("endpoint")?)?;
-        tls::client_is_insecure(&section)?;
+        let tls = tls::client(&section, &endpoint, warnings)?;
         let connect_timeout = section.duration_or("connect_timeout", Duration::ZERO)?;
         Ok(Self {
+            tls,
             origin: section.field("origin").map(authority).transpose()?,
             headers: headers(&section)?,
             connect_timeout: Some(connect_timeout).filter(|timeout| !timeout.is_zero()),
@@ -162,7 +165,10 @@ fn refuse_compression(section: &Section<'_>) -> Result<(), ConfigError> {
 /// The authority of an origin, which may be written as a URL.
 fn authority(field: &Field<'_>) -> Result<String, ConfigError> {
     let text = field.text()?;
-    let authority = text.strip_prefix("http://").unwrap_or(text);
+    let authority = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    let authority = authority.unwrap_or(text);
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     if authority.is_empty() || !authority.chars().all(letter) {
@@ -262,6 +268,7 @@ impl fmt::Debug for ClientConfig {
         let headers: BTreeMap<_, _> = self.headers.keys().map(|name| (name, "[redacted]")).collect();
         f.debug_struct("ClientConfig")
             .field("endpoint", &self.endpoint)
+            .field("tls", &self.tls)
             .field("origin", &self.origin)
             .field("headers", &headers)
             .field("connect_timeout", &self.connect_timeout)

@@ -1,28 +1,43 @@
-//! Where to listen or dial: `0.0.0.0:46357`, `[::]:46357`, `localhost:46357`, `http://host:46357`.
+//! Where to listen or dial: `0.0.0.0:46357`, `[::]:46357`, `localhost:46357`, `http://host:46357`, `https://host:46357`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 /// A host and a port to reach over TCP.
-#[derive(Clone, PartialEq, Eq, Hash)]
+///
+/// Equal endpoints are the same place. The scheme that was written does not count: it only claims what the `tls`
+/// block says, and is checked against it.
+#[derive(Clone)]
 pub struct Endpoint {
     /// A name or an address, IPv6 without brackets.
     host: String,
     port: u16,
+    scheme: Option<Scheme>,
+}
+
+/// The scheme of an endpoint that was written as a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain text.
+    Http,
+    /// TLS.
+    Https,
 }
 
 /// Why a text is no endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// A transport that comes with a later release.
-    #[error("{scheme}:// endpoints are not supported yet; write host:port or http://host:port")]
+    #[error(
+        "{scheme}:// endpoints are not supported yet; write host:port, http://host:port or https://host:port"
+    )]
     NotYet {
         /// The scheme.
         scheme: String,
     },
     /// A scheme that is none of ours.
-    #[error("unknown scheme {scheme:?}; write host:port or http://host:port")]
+    #[error("unknown scheme {scheme:?}; write host:port, http://host:port or https://host:port")]
     Scheme {
         /// The scheme.
         scheme: String,
@@ -64,6 +79,11 @@ impl Endpoint {
         self.port
     }
 
+    /// The scheme, if one was written.
+    pub fn scheme(&self) -> Option<Scheme> {
+        self.scheme
+    }
+
     /// `host:port` as an HTTP authority.
     pub fn authority(&self) -> String {
         self.to_string()
@@ -84,6 +104,7 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let owned = || text.to_owned();
         let trimmed = text.trim();
+        let mut scheme_of_text = None;
         let rest = match trimmed.split_once("://") {
             None if trimmed.starts_with("unix:") => {
                 return Err(EndpointError::NotYet {
@@ -91,8 +112,12 @@ impl FromStr for Endpoint {
                 });
             }
             None => trimmed,
-            Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
-            Some((scheme @ ("https" | "ws" | "wss" | "unix"), _)) => {
+            Some((scheme @ ("http" | "https"), after)) => {
+                let is_tls = scheme == "https";
+                scheme_of_text = Some(if is_tls { Scheme::Https } else { Scheme::Http });
+                after.strip_suffix('/').unwrap_or(after)
+            }
+            Some((scheme @ ("ws" | "wss" | "unix"), _)) => {
                 return Err(EndpointError::NotYet {
                     scheme: scheme.to_owned(),
                 });
@@ -142,15 +167,25 @@ impl FromStr for Endpoint {
         Ok(Self {
             host: host.to_owned(),
             port,
+            scheme: scheme_of_text,
         })
     }
 }
+
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+}
+
+impl Eq for Endpoint {}
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
         Self {
             host: address.ip().to_string(),
             port: address.port(),
+            scheme: None,
         }
     }
 }
@@ -188,6 +223,7 @@ mod tests {
             ("http://127.0.0.1:46357", "127.0.0.1:46357", true),
             ("http://host:80/", "host:80", false),
             ("http://[::1]:80", "[::1]:80", true),
+            ("https://host:443/", "host:443", false),
         ] {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!(endpoint.to_string(), shown);
@@ -196,27 +232,36 @@ mod tests {
     }
 
     #[test]
+    fn the_scheme_is_kept_and_makes_no_other_place() {
+        let parse = |text: &str| text.parse::<Endpoint>().unwrap();
+        assert_eq!(parse("https://a:1").scheme(), Some(Scheme::Https));
+        assert_eq!(parse("http://a:1").scheme(), Some(Scheme::Http));
+        assert_eq!(parse("a:1").scheme(), None);
+        assert_eq!(parse("https://a:1"), parse("a:1"));
+    }
+
+    #[test]
     fn everything_else_says_what_is_wrong() {
         for (text, message) in [
             (
-                "https://a:1",
-                "https:// endpoints are not supported yet; write host:port or http://host:port",
+                "wss://a:1",
+                "wss:// endpoints are not supported yet; write host:port, http://host:port or https://host:port",
             ),
             (
                 "ws://a:1",
-                "ws:// endpoints are not supported yet; write host:port or http://host:port",
+                "ws:// endpoints are not supported yet; write host:port, http://host:port or https://host:port",
             ),
             (
                 "unix:///tmp/s",
-                "unix:// endpoints are not supported yet; write host:port or http://host:port",
+                "unix:// endpoints are not supported yet; write host:port, http://host:port or https://host:port",
             ),
             (
                 "unix:/tmp/s",
-                "unix:// endpoints are not supported yet; write host:port or http://host:port",
+                "unix:// endpoints are not supported yet; write host:port, http://host:port or https://host:port",
             ),
             (
                 "ftp://a:1",
-                "unknown scheme \"ftp\"; write host:port or http://host:port",
+                "unknown scheme \"ftp\"; write host:port, http://host:port or https://host:port",
             ),
             ("localhost", "\"localhost\" names no port; write host:port"),
             (

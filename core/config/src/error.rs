@@ -127,13 +127,50 @@ pub enum Problem {
     NothingToRun,
     /// TLS is on (its default) but there is no certificate.
     #[error(
-        "TLS is on and no certificate is configured (tls.source is missing, and not supported yet); \
-         set tls.insecure: true for a plain-text listener"
+        "TLS is on (its default) and no certificate is configured; \
+         set tls.source, or tls.insecure: true for a plain-text listener"
     )]
     CertificateMissing,
-    /// A client that would speak TLS.
-    #[error("TLS is on (its default) and not supported yet; set tls.insecure: true for a plain-text link")]
-    ClientTls,
+    /// A plain-text scheme under TLS.
+    #[error(
+        "the endpoint says http:// and TLS is on (its default); write https://, or set tls.insecure: true for \
+         plain text"
+    )]
+    SchemeIsPlain,
+    /// A TLS scheme over plain text.
+    #[error(
+        "the endpoint says https:// and tls.insecure: true asks for plain text; write http://, or remove \
+         tls.insecure"
+    )]
+    SchemeIsTls,
+    /// A key about certificates beside `insecure: true`.
+    #[error("tls.insecure: true asks for plain text, and this key for TLS; keep one of the two")]
+    PlainTextAndTls,
+    /// The key of clients on a listener.
+    #[error("a listener does not use this key; set tls.client_ca to demand certificates of clients")]
+    ServerCa,
+    /// A client that would believe no node at all.
+    #[error(
+        "no CA is trusted; set tls.ca_source, or tls.include_system_ca_certs_pool: true for those of the system"
+    )]
+    NobodyTrusted,
+    /// Two keys for the same thing.
+    #[error("{first:?} and {second:?} exclude each other; keep one of them")]
+    Both {
+        /// One.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+    /// Not the name of a host.
+    #[error("{text:?} is no host name or address")]
+    ServerName {
+        /// What stands there.
+        text: String,
+    },
+    /// A text without letters.
+    #[error("must not be empty")]
+    EmptyText,
     /// A log filter that cannot be understood.
     #[error("{text:?} is no log filter; write TARGET, TARGET=LEVEL or LEVEL")]
     Filter {
@@ -198,6 +235,14 @@ pub enum Warning {
         old: &'static str,
         /// Today's name.
         new: &'static str,
+    },
+    /// A client does not check whom it talks to.
+    #[error(
+        "{place}: whoever answers is believed to be the node, and can read and change what passes; for tests only"
+    )]
+    Unverified {
+        /// Where.
+        place: Place,
     },
 }
 

@@ -29,18 +29,8 @@ pub(crate) fn refuse_auth(section: &Section<'_>) -> Result<(), ConfigError> {
     }))
 }
 
-/// Refuses a source of certificates unless it is absent or says `{type: none}`.
-pub(crate) fn refuse_source(section: &Section<'_>, key: &str) -> Result<(), ConfigError> {
-    match section.field(key) {
-        Some(field) if !is_none(field.value()) => Err(field.error(Problem::NotYet {
-            neutral: Some("{type: none}"),
-        })),
-        _ => Ok(()),
-    }
-}
-
 /// `none`, `{}` or `{type: none}`.
-fn is_none(value: &Value) -> bool {
+pub(crate) fn is_none(value: &Value) -> bool {
     let none = |value: &Value| matches!(value, Value::Text(text) if text == "none");
     if let Value::Map(entries) = value {
         return entries

@@ -21,12 +21,13 @@ mod tree;
 
 pub use client::{Backoff, ClientConfig, ConnectionType};
 pub use duration::parse_duration;
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{Endpoint, EndpointError, Scheme};
 pub use error::{ConfigError, DurationError, Place, Problem, Warning};
 pub use keepalive::{ClientKeepalive, ServerKeepalive};
 pub use node::{NodeConfig, ServiceConfig, ServiceId};
 pub use runtime::RuntimeConfig;
 pub use server::ServerConfig;
+pub use tls::{CaSource, CertificateSource, ClientTls, KeyText, ServerTls, TlsVersion};
 pub use tracing::{LogLevel, TracingConfig};
 
 /// A parsed value and what the user should be told about its text.

@@ -166,8 +166,12 @@ impl ServiceConfig {
             let dataplane = Section::open(field, Self::DATAPLANE_KEYS)?;
             later::refuse(&dataplane, &["outbound_clients"])?;
             later::refuse_true(&dataplane, "enforce_pqc")?;
-            service.servers = entries(&dataplane, "servers", ServerConfig::parse)?;
-            service.clients = entries(&dataplane, "clients", ClientConfig::parse)?;
+            service.servers = entries(&dataplane, "servers", |field| {
+                ServerConfig::parse(field, warnings)
+            })?;
+            service.clients = entries(&dataplane, "clients", |field| {
+                ClientConfig::parse(field, warnings)
+            })?;
         }
         if service.servers.is_empty() && service.clients.is_empty() {
             return Err(section.error(Problem::NothingToRun));
@@ -199,7 +203,7 @@ fn dataplane<'s, 'a>(
 fn entries<T>(
     section: &Section<'_>,
     key: &str,
-    parse: impl Fn(&Field<'_>) -> Result<T, ConfigError>,
+    parse: impl FnMut(&Field<'_>) -> Result<T, ConfigError>,
 ) -> Result<Vec<T>, ConfigError> {
     let Some(field) = section.field(key) else {
         return Ok(Vec::new());

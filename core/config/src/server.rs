@@ -1,22 +1,25 @@
 //! One listener.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::Loaded;
 use crate::endpoint::Endpoint;
-use crate::error::{ConfigError, Problem};
+use crate::error::{ConfigError, Problem, Warning};
 use crate::keepalive::ServerKeepalive;
 use crate::later;
 use crate::section::{Field, Section};
-use crate::tls;
+use crate::tls::{self, CaSource, CertificateSource, ServerTls, TlsVersion};
 use crate::tree;
 
-/// A plain-text HTTP/2 listener.
+/// An HTTP/2 listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
     /// Where to listen.
     pub endpoint: Endpoint,
+    /// How its links are protected; absent means plain text.
+    pub tls: Option<ServerTls>,
     /// Largest HTTP/2 frame that the peer may send, in MiB; absent means 64 KiB.
     pub max_frame_size: Option<u32>,
     /// Streams that one connection may have open; absent means 100.
@@ -59,6 +62,7 @@ impl ServerConfig {
     pub fn insecure(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
+            tls: None,
             max_frame_size: None,
             max_concurrent_streams: None,
             max_header_list_size: None,
@@ -71,13 +75,12 @@ impl ServerConfig {
     /// Parses one server entry from JSON, as strictly as from a file.
     pub fn from_json_text(text: &str) -> Result<Loaded<Self>, ConfigError> {
         let node = tree::from_json(text)?;
-        Ok(Loaded {
-            config: Self::parse(&Field::root(&node))?,
-            warnings: Vec::new(),
-        })
+        let mut warnings = Vec::new();
+        let config = Self::parse(&Field::root(&node), &mut warnings)?;
+        Ok(Loaded { config, warnings })
     }
 
-    pub(crate) fn parse(field: &Field<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(field: &Field<'_>, warnings: &mut Vec<Warning>) -> Result<Self, ConfigError> {
         let section = Section::open(field, Self::KEYS)?;
         later::refuse_auth(&section)?;
         later::refuse(&section, &["metadata"])?;
@@ -97,8 +100,9 @@ impl ServerConfig {
             }));
         }
         let endpoint = parse_endpoint(section.required("endpoint")?)?;
-        tls::server_is_insecure(&section)?;
+        let tls = tls::server(&section, &endpoint, warnings)?;
         Ok(Self {
+            tls,
             // 16 MiB is what the three length bytes of an HTTP/2 frame can say.
             max_frame_size: unsigned(&section, "max_frame_size", 1, 16)?,
             max_concurrent_streams: unsigned(&section, "max_concurrent_streams", 1, 10_000)?,
@@ -137,22 +141,70 @@ fn negotiation_timeout(section: &Section<'_>) -> Result<Duration, ConfigError> {
     ))
 }
 
+/// The TLS values as the tutorial's generation had them: a key for each file. Texts are too long for a log line,
+/// and one is a secret.
+#[derive(Default)]
+struct ShownTls<'a> {
+    cert_file: Option<&'a Path>,
+    cert_pem: Option<&'a str>,
+    key_file: Option<&'a Path>,
+    key_pem: Option<&'a str>,
+    client_ca_file: Option<&'a Path>,
+    client_ca_pem: Option<&'a str>,
+    version: TlsVersion,
+}
+
+impl<'a> ShownTls<'a> {
+    fn of(tls: Option<&'a ServerTls>) -> Self {
+        let mut shown = Self::default();
+        let Some(tls) = tls else {
+            return shown;
+        };
+        shown.version = tls.version;
+        match &tls.source {
+            CertificateSource::File { cert, key } => {
+                shown.cert_file = Some(cert);
+                shown.key_file = Some(key);
+            }
+            CertificateSource::Pem { .. } => {
+                shown.cert_pem = Some("[PEM]");
+                shown.key_pem = Some("[redacted]");
+            }
+        }
+        match &tls.client_ca {
+            Some(CaSource::File { path }) => shown.client_ca_file = Some(path),
+            Some(CaSource::Pem { .. }) => shown.client_ca_pem = Some("[PEM]"),
+            None => {}
+        }
+        shown
+    }
+}
+
 /// The effective values in the order and the form of the tutorial's log line; what the tutorial's
 /// generation did not have is appended only when it differs from its default.
 impl fmt::Display for ServerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keepalive = &self.keepalive;
+        let tls = ShownTls::of(self.tls.as_ref());
         write!(
             f,
             "ServerConfig {{ endpoint: {}, tls_setting: TlsServerConfig {{ config: Config {{ ca_file: None, \
-             ca_pem: None, include_system_ca_certs_pool: false, cert_file: None, cert_pem: None, \
-             key_file: None, key_pem: None, tls_version: \"tls1.3\", reload_interval: None }}, \
-             insecure: true, client_ca_file: None, client_ca_pem: None, reload_client_ca_file: false }}, \
+             ca_pem: None, include_system_ca_certs_pool: false, cert_file: {:?}, cert_pem: {:?}, \
+             key_file: {:?}, key_pem: {:?}, tls_version: {:?}, reload_interval: None }}, \
+             insecure: {}, client_ca_file: {:?}, client_ca_pem: {:?}, reload_client_ca_file: false }}, \
              http2_only: true, max_frame_size: {:?}, max_concurrent_streams: {:?}, \
              max_header_list_size: {:?}, read_buffer_size: None, write_buffer_size: None, \
              keepalive: KeepaliveServerParameters {{ max_connection_idle: {:?}, max_connection_age: {:?}, \
              max_connection_age_grace: {:?}, time: {:?}, timeout: {:?} }}, auth: None",
             self.endpoint,
+            tls.cert_file,
+            tls.cert_pem,
+            tls.key_file,
+            tls.key_pem,
+            tls.version.name(),
+            self.tls.is_none(),
+            tls.client_ca_file,
+            tls.client_ca_pem,
             self.max_frame_size,
             self.max_concurrent_streams,
             self.max_header_list_size,

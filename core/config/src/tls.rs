@@ -1,94 +1,132 @@
-//! The `tls` block: only plain text for now, which must be asked for.
+//! The `tls` block: who proves what to whom, or that plain text is wanted.
+//!
+//! TLS is on unless `insecure: true` says otherwise. The two never mix: a block that asks for both, or an endpoint
+//! whose scheme says the opposite, is an error and not a choice of ours. Files are named here and read elsewhere.
 
-use crate::error::{ConfigError, Problem};
-use crate::later;
-use crate::section::{Field, Section};
+use std::fmt;
+use std::path::PathBuf;
 
-const SERVER_KEYS: &[&str] = &[
-    "insecure",
-    "source",
-    "ca_source",
-    "client_ca",
-    "include_system_ca_certs_pool",
-    "tls_version",
-    "reload_interval",
-    "cert_file",
-    "cert_pem",
-    "key_file",
-    "key_pem",
-    "ca_file",
-    "ca_pem",
-    "client_ca_file",
-    "client_ca_pem",
-    "reload_client_ca_file",
-];
+mod parse;
 
-const CLIENT_KEYS: &[&str] = &[
-    "insecure",
-    "insecure_skip_verify",
-    "source",
-    "ca_source",
-    "include_system_ca_certs_pool",
-    "tls_version",
-    "reload_interval",
-    "cert_file",
-    "cert_pem",
-    "key_file",
-    "key_pem",
-    "ca_file",
-    "ca_pem",
-];
+pub(crate) use parse::{client, server};
 
-/// Certificates and trust, in both spellings.
-const LATER: &[&str] = &[
-    "cert_file",
-    "cert_pem",
-    "key_file",
-    "key_pem",
-    "ca_file",
-    "ca_pem",
-    "client_ca_file",
-    "client_ca_pem",
-    "reload_interval",
-];
+/// What a listener that speaks TLS shows and demands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTls {
+    /// The listener's certificate and key.
+    pub source: CertificateSource,
+    /// Who must have signed the certificate that a client then has to show; absent means that none is asked for.
+    pub client_ca: Option<CaSource>,
+    /// The one version that is spoken.
+    pub version: TlsVersion,
+}
 
-/// Checks that a listener asks for plain text; `entry` is the block that should hold `tls`.
-pub(crate) fn server_is_insecure(entry: &Section<'_>) -> Result<(), ConfigError> {
-    match entry.field("tls") {
-        Some(field) if insecure(field, SERVER_KEYS)? => Ok(()),
-        Some(field) => Err(field.error(Problem::CertificateMissing)),
-        None => Err(entry.error(Problem::CertificateMissing)),
+/// What a client that speaks TLS believes and shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTls {
+    /// The client's own certificate and key, for listeners that demand one.
+    pub source: Option<CertificateSource>,
+    /// Who may sign the node's certificate, beside the system's own list.
+    pub ca: Option<CaSource>,
+    /// The system's list counts too.
+    pub system_roots: bool,
+    /// The name that is asked for and that the node's certificate must have; absent means the endpoint's host.
+    pub server_name: Option<String>,
+    /// Whoever answers is believed. For tests only.
+    pub skip_verify: bool,
+    /// The one version that is spoken.
+    pub version: TlsVersion,
+}
+
+/// An empty block: whom the system trusts, under the endpoint's name.
+impl Default for ClientTls {
+    fn default() -> Self {
+        Self {
+            source: None,
+            ca: None,
+            system_roots: true,
+            server_name: None,
+            skip_verify: false,
+            version: TlsVersion::default(),
+        }
     }
 }
 
-/// Checks that a client asks for plain text.
-pub(crate) fn client_is_insecure(entry: &Section<'_>) -> Result<(), ConfigError> {
-    match entry.field("tls") {
-        Some(field) if insecure(field, CLIENT_KEYS)? => Ok(()),
-        Some(field) => Err(field.error(Problem::ClientTls)),
-        None => Err(entry.error(Problem::ClientTls)),
+/// Exactly one version is enabled on each side (wire-routing A12).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2, for peers that know nothing newer.
+    Tls12,
+    /// TLS 1.3.
+    #[default]
+    Tls13,
+}
+
+impl TlsVersion {
+    const NAMES: &[&str] = &["tls1.2", "tls1.3"];
+    const ALL: &[Self] = &[Self::Tls12, Self::Tls13];
+
+    /// The version's name in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "tls1.2",
+            Self::Tls13 => "tls1.3",
+        }
     }
 }
 
-fn insecure(field: &Field<'_>, keys: &[&'static str]) -> Result<bool, ConfigError> {
-    let section = Section::open(field, keys)?;
-    later::refuse(&section, LATER)?;
-    for key in ["source", "ca_source", "client_ca"] {
-        later::refuse_source(&section, key)?;
+/// A certificate with its chain, and its private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// PEM files.
+    File {
+        /// The certificate, then what leads from it to the CA.
+        cert: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+    /// PEM text.
+    Pem {
+        /// The certificate, then what leads from it to the CA.
+        cert: String,
+        /// Its private key.
+        key: KeyText,
+    },
+}
+
+/// Certificates of CAs; all of a bundle count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CaSource {
+    /// A PEM file.
+    File {
+        /// Where.
+        path: PathBuf,
+    },
+    /// PEM text.
+    Pem {
+        /// The text.
+        data: String,
+    },
+}
+
+/// A private key as PEM text, which no log and no error shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyText(String);
+
+impl KeyText {
+    /// Takes the text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
     }
-    for key in [
-        "include_system_ca_certs_pool",
-        "insecure_skip_verify",
-        "reload_client_ca_file",
-    ] {
-        later::refuse_true(&section, key)?;
+
+    /// The text; only for whoever makes the key of it.
+    pub fn expose(&self) -> &str {
+        &self.0
     }
-    if let Some(version) = section.field("tls_version")
-        && version.text()? != "tls1.3"
-    {
-        return Err(version.error(Problem::NotYet {
-            neutral: Some("tls1.3"),
-        }));
+}
+
+impl fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
     }
-    section.bool_or("insecure", false)
 }

@@ -77,6 +77,7 @@ fn every_server_key_arrives() {
         server,
         ServerConfig {
             endpoint: "127.0.0.1:1".parse().unwrap(),
+            tls: None,
             max_frame_size: Some(4),
             max_concurrent_streams: Some(7),
             max_header_list_size: Some(4096),

@@ -113,29 +113,23 @@ fn keys_of_later_releases_are_refused_by_name() {
     }
     for (tls, message) in [
         (
-            "cert_file: /a",
-            "tls.cert_file: not supported yet; remove the key",
-        ),
-        (
-            "source: {type: file, cert: a, key: b}",
+            "source: {type: spire, socket_path: a}",
             "tls.source: not supported yet; remove the key or set it to {type: none}",
         ),
         (
-            "client_ca_file: /a",
-            "tls.client_ca_file: not supported yet; remove the key",
+            "source: {type: file, cert: a, key: b}, client_ca: {type: spire}",
+            "tls.client_ca: not supported yet; remove the key or set it to {type: none}",
         ),
         (
-            "tls_version: tls1.2",
-            "tls.tls_version: not supported yet; remove the key or set it to tls1.3",
+            "reload_interval: 1m",
+            "tls.reload_interval: not supported yet; remove the key",
         ),
         (
-            "include_system_ca_certs_pool: true",
-            "tls.include_system_ca_certs_pool: not supported yet; remove the key or set it to false",
+            "reload_client_ca_file: true",
+            "tls.reload_client_ca_file: not supported yet; remove the key or set it to false",
         ),
     ] {
-        let text = with_server(&format!(
-            "{{endpoint: '127.0.0.1:1', tls: {{insecure: true, {tls}}}}}"
-        ));
+        let text = with_server(&format!("{{endpoint: '127.0.0.1:1', tls: {{{tls}}}}}"));
         assert_eq!(
             refusal(&text).replace(" (line 5)", ""),
             format!("services.slim/0.dataplane.servers[0].{message}")
@@ -153,10 +147,6 @@ fn keys_of_later_releases_are_refused_by_name() {
         (
             r#""rate_limit": "20/60""#,
             "rate_limit: not supported yet; remove the key",
-        ),
-        (
-            r#""server_name": "a""#,
-            "server_name: not supported yet; remove the key",
         ),
         (
             r#""request_timeout": "1s""#,
@@ -213,8 +203,8 @@ fn keys_of_later_releases_are_refused_by_name() {
 
 #[test]
 fn a_listener_without_tls_block_misses_its_certificate() {
-    let missing = "TLS is on and no certificate is configured (tls.source is missing, and not supported yet); \
-                   set tls.insecure: true for a plain-text listener";
+    let missing = "TLS is on (its default) and no certificate is configured; \
+                   set tls.source, or tls.insecure: true for a plain-text listener";
     for (entry, place) in [
         (
             "{endpoint: '0.0.0.0:46357'}",
@@ -231,10 +221,6 @@ fn a_listener_without_tls_block_misses_its_certificate() {
     ] {
         assert_eq!(refusal(&with_server(entry)), format!("{place}: {missing}"));
     }
-    assert_eq!(
-        client_refusal(r#"{"endpoint": "http://a:1"}"#),
-        "configuration: TLS is on (its default) and not supported yet; set tls.insecure: true for a plain-text link"
-    );
 }
 
 #[test]
@@ -369,9 +355,9 @@ fn values_of_the_wrong_type_or_range_are_named() {
             "services.slim/0.dataplane.servers[0].endpoint (line 5): expected text, got a whole number",
         ),
         (
-            &with_server("{endpoint: 'https://a:1', tls: {insecure: true}}"),
-            "services.slim/0.dataplane.servers[0].endpoint (line 5): https:// endpoints are not supported yet; \
-             write host:port or http://host:port",
+            &with_server("{endpoint: 'wss://a:1', tls: {insecure: true}}"),
+            "services.slim/0.dataplane.servers[0].endpoint (line 5): wss:// endpoints are not supported yet; \
+             write host:port, http://host:port or https://host:port",
         ),
     ] {
         assert_eq!(refusal(text), message, "{text}");

@@ -37,6 +37,8 @@ pub const EGRESS_FULL_MAX: Duration = Duration::from_secs(10);
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// The same from one remote address other than this machine's own.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
+/// Largest file of certificates or keys; a distribution's whole list of CAs has a quarter of a MiB.
+pub const TLS_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Inputs that wait for the task that owns the router; whoever has more to say waits.
 pub const ROUTER_INPUTS_MAX: usize = 1024;
 /// A publish for one receiver waits this long for space in a full egress queue, when it came from an edge link.

@@ -7,8 +7,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::grpc::client::{CallHeaders, Dialed, open};
+use crate::grpc::client::{CallHeaders, Dialed, OPENING_TIMEOUT, open};
 use crate::grpc::status::{Code, Status};
+use crate::tls::{Probe, TlsConnector, TlsFailure, TlsSetupError};
 
 /// Limit of reaching the peer over TCP when the configuration has none; an operating system tries for minutes.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +32,17 @@ pub enum DialError {
         endpoint: String,
         /// The limit.
         limit: Duration,
+    },
+    /// The configured certificates cannot be used.
+    #[error("{0}")]
+    TlsSetup(#[from] TlsSetupError),
+    /// The two sides do not come to trust each other.
+    #[error("no TLS with {endpoint}: {failure}")]
+    Tls {
+        /// Who it was to be.
+        endpoint: String,
+        /// Why not.
+        failure: TlsFailure,
     },
     /// Something answers, but not HTTP/2.
     #[error("no HTTP/2 on the other side: {0}")]
@@ -64,11 +76,31 @@ impl DialError {
         match self {
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
+            // Certificates are renewed without anybody telling the other side.
+            | Self::TlsSetup(_)
+            | Self::Tls { .. }
             | Self::Handshake(_)
             | Self::Call(_)
             | Self::NoAnswer(_) => true,
             Self::Refused(status) => [Code::UNAVAILABLE, Code::RESOURCE_EXHAUSTED].contains(&status.code),
             Self::Authority(_) | Self::GaveUp { .. } => false,
+        }
+    }
+
+    /// True if certificates or settings have to change before an attempt can succeed. Who waits for a link should
+    /// hear of it; a node that keeps a link up tries on.
+    pub fn is_about_trust(&self) -> bool {
+        match self {
+            Self::TlsSetup(_) => true,
+            Self::Tls { failure, .. } => failure.needs_other_settings(),
+            Self::GaveUp { last, .. } => last.is_about_trust(),
+            Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Handshake(_)
+            | Self::Call(_)
+            | Self::NoAnswer(_)
+            | Self::Refused(_)
+            | Self::Authority(_) => false,
         }
     }
 }
@@ -138,6 +170,8 @@ impl DialPolicy {
 pub async fn dial(config: &ClientConfig) -> Result<Dialed, DialError> {
     let limit = config.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     let endpoint = || config.endpoint.to_string();
+    // Before anything leaves: a file that is missing is no reason to bother the node.
+    let connector = TlsConnector::load(config).await?;
     let connecting = TcpStream::connect((config.endpoint.host(), config.endpoint.port()));
     let socket = match timeout(limit, connecting).await {
         Err(_) => {
@@ -163,11 +197,37 @@ pub async fn dial(config: &ClientConfig) -> Result<Dialed, DialError> {
         })?;
     let authority = config.endpoint.authority();
     let call = CallHeaders {
+        scheme: if connector.is_some() { "https" } else { "http" },
         authority: config.origin.as_deref().unwrap_or(&authority),
         extra: &config.headers,
     };
-    let keepalive = &config.keepalive;
-    open(socket, peer, &call, keepalive.http2_keepalive, keepalive.timeout).await
+    let pings = (config.keepalive.http2_keepalive, config.keepalive.timeout);
+    let failed = |failure| DialError::Tls {
+        endpoint: endpoint(),
+        failure,
+    };
+    let Some(connector) = connector else {
+        let (socket, seen) = Probe::new(socket);
+        let opened = open(socket, peer, &call, pings.0, pings.1).await;
+        return opened.map_err(|error| {
+            if seen.is_tls() {
+                failed(TlsFailure::TlsExpected)
+            } else {
+                error
+            }
+        });
+    };
+    // Boxed: the state of a handshake has kilobytes, and callers hold this future inside theirs.
+    Box::pin(async {
+        let secured = connector.connect(socket, OPENING_TIMEOUT).await.map_err(failed)?;
+        let (secured, seen) = Probe::new(secured);
+        let opened = open(secured, peer, &call, pings.0, pings.1).await;
+        opened.map_err(|error| match seen.error() {
+            Some(error) => failed(connector.explain(error)),
+            None => error,
+        })
+    })
+    .await
 }
 
 /// Attempts until one succeeds, the policy ends, or the peer's refusal is final. `on_failure` hears of each

@@ -1,8 +1,8 @@
-//! Bytes in and out: TCP, gRPC over HTTP/2, dial and accept.
+//! Bytes in and out: TCP, TLS, gRPC over HTTP/2, dial and accept.
 //!
 //! A link is one `OpenChannel` call. This crate opens such calls in both roles and gives out their two halves:
 //! a [`FrameReader`] and a [`FrameWriter`]. What the frames mean is the router's business; nothing here decides
-//! where one goes. Plain text for now; everything is generic over the byte stream, so TLS fits in below.
+//! where one goes. HTTP/2 is generic over the byte stream below it, which is a socket or TLS on one.
 
 pub mod clock;
 pub mod dial;
@@ -11,12 +11,14 @@ pub mod grpc;
 pub mod keepalive;
 pub mod listen;
 pub mod rope;
+pub mod tls;
 
 pub use clock::Clock;
 pub use dial::{DialError, DialPolicy, dial, dial_with_policy};
 pub use egress::{EgressReceiver, EgressSender};
 pub use grpc::client::Dialed;
-pub use grpc::server::{Accepted, ConnectionEnd, ConnectionSettings, serve_connection};
+pub use grpc::server::{Accepted, ConnectionEnd, ConnectionSettings, Peer, serve_connection};
 pub use grpc::status::{Code, Status};
 pub use grpc::stream::{FrameReader, FrameWriter, LinkEnd};
 pub use listen::{ListenError, Listener};
+pub use tls::{ClientCertificate, TlsAcceptor, TlsConnector, TlsFailure, TlsSetupError};

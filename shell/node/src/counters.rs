@@ -11,6 +11,8 @@ pub struct NodeCounters {
     pub links_opened: u64,
     /// Of these, links that are closed.
     pub links_closed: u64,
+    /// Connections that failed the TLS handshake.
+    pub tls_refused: u64,
     /// Calls whose negotiation failed or came too late.
     pub negotiations_failed: u64,
     /// Links closed because their peer took nothing for too long.

@@ -57,8 +57,12 @@ pub(crate) async fn accept(shared: Arc<Shared>, policy: AcceptPolicy, accepted: 
         mut reader,
         mut writer,
         peer,
+        certificate,
         established,
     } = accepted;
+    if let Some(certificate) = &certificate {
+        debug!(%peer, subject = %certificate.subject, uris = ?certificate.uris, "the client proved who it is");
+    }
     let negotiation = timeout(
         policy.negotiation_timeout,
         negotiate(&shared, policy, &mut reader, &mut writer),

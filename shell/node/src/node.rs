@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use slim_config::{NodeConfig, ServerConfig, ServiceConfig};
-use slim_net::ListenError;
+use slim_net::{ListenError, TlsSetupError};
 use tokio::time::timeout;
 use tracing::{debug, info};
 
@@ -28,6 +28,16 @@ pub enum StartError {
         service: String,
         /// Which endpoint, and why.
         error: ListenError,
+    },
+    /// Certificates of a listener or of an outgoing link cannot be used.
+    #[error("service {service}, {endpoint}: {error}")]
+    Tls {
+        /// The service's id.
+        service: String,
+        /// Whose certificates.
+        endpoint: String,
+        /// Which certificate, and why.
+        error: Box<TlsSetupError>,
     },
 }
 
@@ -56,11 +66,7 @@ impl Node {
         for config in configs {
             info!(target: "slim", "Starting service: {}", config.id);
             notes.extend(plain_text_note(&config.servers));
-            let started = Service::start(config, std::mem::take(&mut notes)).await;
-            services.push(started.map_err(|error| StartError::Listen {
-                service: config.id.to_string(),
-                error,
-            })?);
+            services.push(Service::start(config, std::mem::take(&mut notes)).await?);
         }
         Ok(Self { services })
     }

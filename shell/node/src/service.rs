@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use slim_config::{ServerConfig, ServiceConfig};
+use slim_config::{Endpoint, ServerConfig, ServiceConfig};
 use slim_crypto::{Rng, os_seed};
 use slim_net::listen::ConnectionLimits;
-use slim_net::{Clock, ConnectionSettings, ListenError, Listener};
+use slim_net::{Clock, ConnectionSettings, Listener, TlsAcceptor, TlsConnector, TlsSetupError};
 use slim_router::{LocalNode, Router, RouterConfig};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -17,6 +17,7 @@ use crate::fib_cell::FibCell;
 use crate::link_driver::AcceptPolicy;
 use crate::links::LinkTable;
 use crate::listening::listen;
+use crate::node::StartError;
 use crate::router_task::{RouterHandle, RouterTask};
 use crate::uplink::keep_up;
 
@@ -58,17 +59,34 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Binds every listener, then starts everything. `notes` are said by the service's own task.
-    pub(crate) async fn start(config: &ServiceConfig, notes: Vec<String>) -> Result<Self, ListenError> {
+    /// Reads every certificate and binds every listener, then starts everything. `notes` are said by the service's
+    /// own task.
+    pub(crate) async fn start(config: &ServiceConfig, notes: Vec<String>) -> Result<Self, StartError> {
         info!(target: "slim_service", "starting service");
+        let tls_error = |endpoint: &Endpoint, error: TlsSetupError| StartError::Tls {
+            service: config.id.to_string(),
+            endpoint: endpoint.to_string(),
+            error: Box::new(error),
+        };
+        for client in &config.clients {
+            // Read again at each dial; here only so that a wrong path stops the start and not the link.
+            let loaded = TlsConnector::load(client).await;
+            loaded.map_err(|error| tls_error(&client.endpoint, error))?;
+        }
         let mut listeners = Vec::with_capacity(config.servers.len());
         let limits = ConnectionLimits::default();
         for server in &config.servers {
             info!(target: "slim_service", "starting server {}", server.endpoint);
             info!(target: "slim_service", config = %server, "server configured: setting it up");
-            let listener = Listener::bind(&server.endpoint, limits.clone()).await?;
+            let tls = TlsAcceptor::load(server).await;
+            let tls = tls.map_err(|error| tls_error(&server.endpoint, error))?;
+            let bound = Listener::bind(&server.endpoint, limits.clone()).await;
+            let listener = bound.map_err(|error| StartError::Listen {
+                service: config.id.to_string(),
+                error,
+            })?;
             debug!(target: "slim_service", address = %listener.local_address(), "listening");
-            listeners.push((listener, server.clone()));
+            listeners.push((listener, tls, server.clone()));
         }
         let mut rng = Rng::from_seed(os_seed());
         let (drain, drain_receiver) = watch::channel(false);
@@ -82,14 +100,14 @@ impl Service {
                 tracing::warn!(target: "slim_service", "{note}");
             }
         });
-        for (listener, server) in listeners {
+        for (listener, tls, server) in listeners {
             local_addresses.push(listener.local_address());
             let policy = AcceptPolicy {
                 require_header_mac: server.require_header_mac,
                 negotiation_timeout: server.negotiation_timeout,
             };
             let settings = ConnectionSettings::from(&server);
-            tasks.spawn(listen(Arc::clone(&shared), listener, settings, policy));
+            tasks.spawn(listen(Arc::clone(&shared), listener, tls, settings, policy));
         }
         for client in &config.clients {
             let mut seed = [0; 32];
@@ -156,7 +174,7 @@ fn wire_up(
 pub(crate) fn plain_text_note(servers: &[ServerConfig]) -> Option<String> {
     let open: Vec<String> = servers
         .iter()
-        .filter(|server| !server.endpoint.is_loopback())
+        .filter(|server| server.tls.is_none() && !server.endpoint.is_loopback())
         .map(|server| server.endpoint.to_string())
         .collect();
     if open.is_empty() {

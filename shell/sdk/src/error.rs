@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use slim_net::DialError;
 use slim_session::{CloseReason, CommandError, OperationError, SessionId};
 
 /// The cause of a failure at the edge (socket, thread, node), shared so that an [`Error`] can be cloned.
@@ -18,14 +19,14 @@ pub enum Error {
     Operation(#[from] OperationError),
     /// The node cannot be reached.
     #[error(
-        "no connection to {endpoint} after {attempts} attempts: {cause}; check that a node listens there"
+        "no connection to {endpoint} after {attempts} attempts: {cause}{}", hint(.cause)
     )]
     Connect {
         /// As configured.
         endpoint: String,
         /// Dials made.
         attempts: u32,
-        /// What the last one said.
+        /// What the last one said: a [`DialError`](slim_net::DialError) unless it came further.
         #[source]
         cause: Cause,
     },
@@ -76,5 +77,13 @@ impl Error {
     /// Wraps an error of the edge.
     pub(crate) fn cause(error: impl std::error::Error + Send + Sync + 'static) -> Cause {
         Arc::new(error)
+    }
+}
+
+/// What to do, unless the cause says so itself.
+fn hint(cause: &Cause) -> &'static str {
+    match cause.downcast_ref::<DialError>() {
+        Some(error) if error.is_about_trust() => "",
+        _ => "; check that a node listens there",
     }
 }

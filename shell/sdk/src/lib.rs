@@ -53,6 +53,7 @@ pub use session::{Invited, PublishOptions, Removed, Session};
 pub use slim_auth::{Identity, IdentityError, Verifier};
 pub use slim_config::{ClientConfig, ServerConfig};
 pub use slim_crypto::{Rng, os_seed};
+pub use slim_net::{DialError, TlsFailure, TlsSetupError};
 pub use slim_proto::{FullName, NameError, NameId, SessionKind, limits};
 pub use slim_session::{
     CloseReason, CommandError, Counters, Direction, InviteStep, Member, MembershipChange, MissReason,

@@ -110,12 +110,15 @@ impl Service {
         Ok(App::new(app, requests.clone(), Arc::clone(&self.handle)))
     }
 
-    /// Connects to a node: ten dials one second apart unless the configuration says otherwise, then an error.
+    /// Connects to a node: ten dials one second apart unless the configuration says otherwise, then an error; at
+    /// once if the two sides do not trust each other, with a [`DialError`](crate::DialError) as its cause.
     /// Resolves when the node confirmed the names of every application. A lost link is dialled again for ever and
     /// the names are restored. One endpoint has one link; each call needs its own [`disconnect`](Self::disconnect).
     pub async fn connect(&self, config: ClientConfig) -> Result<ConnectionId, Error> {
-        if !config.endpoint.is_loopback() {
-            warnings::plain_text(&config.endpoint);
+        match &config.tls {
+            None if !config.endpoint.is_loopback() => warnings::plain_text(&config.endpoint),
+            Some(tls) if tls.skip_verify => warnings::unverified(&config.endpoint),
+            None | Some(_) => {}
         }
         let config = Box::new(config);
         self.handle

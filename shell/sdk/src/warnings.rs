@@ -28,6 +28,15 @@ pub(crate) fn plain_text(endpoint: &Endpoint) {
     });
 }
 
+/// Warns at each `connect` that does not check who answers: it must not be overlooked.
+pub(crate) fn unverified(endpoint: &Endpoint) {
+    tracing::warn!(
+        %endpoint,
+        "tls.insecure_skip_verify is on: whoever answers is believed to be the node, and can read and change what \
+         passes; for tests only"
+    );
+}
+
 /// Identities may be refused as often as an attacker likes; the log hears of it this often per application.
 const REFUSALS_INTERVAL: Duration = Duration::from_secs(10);
 

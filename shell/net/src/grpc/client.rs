@@ -63,6 +63,7 @@ impl Drop for DialedConnection {
 
 /// What a call says beside its path.
 pub(crate) struct CallHeaders<'a> {
+    pub(crate) scheme: &'static str,
     pub(crate) authority: &'a str,
     pub(crate) extra: &'a BTreeMap<String, String>,
 }
@@ -136,7 +137,7 @@ fn request(call: &CallHeaders<'_>) -> Result<Request<()>, DialError> {
     let mut request = Request::builder()
         .method(Method::POST)
         .version(Version::HTTP_2)
-        .uri(format!("http://{}{PATH}", call.authority))
+        .uri(format!("{}://{}{PATH}", call.scheme, call.authority))
         .header(CONTENT_TYPE_HEADER, CONTENT_TYPE)
         .header("te", "trailers")
         .body(())

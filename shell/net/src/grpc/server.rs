@@ -23,6 +23,7 @@ use crate::grpc::{
 };
 use crate::keepalive::{Dead, Keepalive};
 use crate::rope::Rope;
+use crate::tls::ClientCertificate;
 
 /// HTTP/2 cannot say more in the length of a frame.
 const FRAME_SIZE_MAX: u32 = (1 << 24) - 1;
@@ -41,7 +42,7 @@ pub struct ConnectionSettings {
     pub header_list_bytes_max: u32,
     /// When the connection ends.
     pub keepalive: ServerKeepalive,
-    /// Limit of the HTTP/2 handshake, and from there to the first call.
+    /// Limit of the TLS handshake, of the HTTP/2 handshake after it, and from there to the first call.
     pub opening_timeout: Duration,
 }
 
@@ -68,8 +69,28 @@ pub struct Accepted {
     pub writer: FrameWriter,
     /// The dialer's address.
     pub peer: SocketAddr,
+    /// The certificate that the dialer proved to have.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// To be told when the link is negotiated.
     pub established: Established,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The certificate that it proved to have, under TLS with client certificates.
+    pub certificate: Option<Arc<ClientCertificate>>,
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            address,
+            certificate: None,
+        }
+    }
 }
 
 /// Gives a connection its full window and further calls, once its first link is negotiated.
@@ -119,7 +140,7 @@ pub enum ConnectionEnd {
 /// themselves.
 pub async fn serve_connection<Io, Link>(
     io: Io,
-    peer: SocketAddr,
+    peer: impl Into<Peer>,
     settings: &ConnectionSettings,
     drain: impl Future<Output = ()> + Send,
     mut open_link: impl FnMut(Accepted) -> Link + Send,
@@ -128,6 +149,7 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + Send,
     Link: Future<Output = ()> + Send,
 {
+    let peer = peer.into();
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW_BYTES)
@@ -169,7 +191,8 @@ where
                         links.push(Box::pin(open_link(Accepted {
                             reader,
                             writer,
-                            peer,
+                            peer: peer.address,
+                            certificate: peer.certificate.clone(),
                             established: Established(Arc::clone(&established)),
                         })));
                         life.had_a_call = true;

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
 
 use super::uplink::{Event, Events};
+use crate::error::{Cause, Error};
 
 /// What a link that is not needed any more gets to write its queue out and to hear the node's end.
 const STOP_MAX: Duration = Duration::from_secs(1);
@@ -43,10 +44,18 @@ pub(super) enum OpenError {
 }
 
 impl OpenError {
+    /// The error as applications may look at it: of a dial, the dial's own.
+    pub(super) fn into_cause(self) -> Cause {
+        match self {
+            Self::Dial(error) => Error::cause(error),
+            Self::Link(_) | Self::Timeout | Self::Handshake(_) => Error::cause(self),
+        }
+    }
+
     /// True if the node answers and will not change its mind.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            Self::Dial(error) => !error.is_transient(),
+            Self::Dial(error) => !error.is_transient() || error.is_about_trust(),
             Self::Link(_) | Self::Timeout | Self::Handshake(_) => false,
         }
     }

@@ -177,7 +177,7 @@ impl Task {
                 }
                 Err(error) => {
                     let is_final = error.is_final();
-                    (Error::cause(error), is_final)
+                    (error.into_cause(), is_final)
                 }
             };
             tracing::debug!(endpoint = %self.config.endpoint, %cause, "no link to the node");

@@ -1,0 +1,54 @@
+//! TLS on both sides: what is configured becomes rustls's settings, and what goes wrong becomes one sentence.
+//!
+//! One cryptography library (aws-lc-rs, given to each settings object, never as a process-wide default) and one
+//! TLS version per side. Every link is verified anew: sessions are not resumed, so that a certificate that expired
+//! or a CA that was taken away counts at the next link. Certificates are read when a listener starts and at each
+//! dial, not in between.
+
+use std::sync::Arc;
+
+use rustls::SupportedProtocolVersion;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use slim_config::TlsVersion;
+
+mod accept;
+mod certificate;
+mod connect;
+mod failure;
+mod material;
+mod probe;
+mod subject;
+
+pub use accept::{AcceptTlsError, Secured, TlsAcceptor};
+pub use certificate::ClientCertificate;
+pub use connect::TlsConnector;
+pub use failure::TlsFailure;
+pub use material::{Origin, TlsSetupError};
+pub(crate) use probe::Probe;
+
+/// The one protocol that is spoken under TLS. A listener selects it; a dialer offers it and accepts listeners that
+/// select none (wire-routing A12).
+const ALPN: &[u8] = b"h2";
+
+/// The algorithms of every side. The hybrid X25519MLKEM768 comes first where TLS 1.3 allows it.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn versions(version: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    static TLS12: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
+    static TLS13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+    match version {
+        TlsVersion::Tls12 => &TLS12,
+        TlsVersion::Tls13 => &TLS13,
+    }
+}
+
+/// Reads and parses on a thread that may wait for a disk.
+async fn in_background<T: Send + 'static>(
+    load: impl FnOnce() -> Result<T, TlsSetupError> + Send + 'static,
+) -> Result<T, TlsSetupError> {
+    tokio::task::spawn_blocking(load)
+        .await
+        .unwrap_or(Err(TlsSetupError::Stopping))
+}
