@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use slim_config::{ClientConfig, ConfigError, ServerConfig, TracingConfig};
+use slim_config::{ClientConfig, ConfigError, Loaded, ServerConfig, TracingConfig, Warning};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
@@ -14,15 +14,25 @@ const STRONG_SECRET_BYTES: usize = 32;
 /// Reads what `connect` is given.
 pub(crate) fn client(text: &str) -> PyResult<ClientConfig> {
     ClientConfig::from_json_text(text)
-        .map(|loaded| loaded.config)
+        .map(with_warnings)
         .map_err(refused)
 }
 
 /// Reads what `run_server` is given.
 pub(crate) fn server(text: &str) -> PyResult<ServerConfig> {
     ServerConfig::from_json_text(text)
-        .map(|loaded| loaded.config)
+        .map(with_warnings)
         .map_err(refused)
+}
+
+/// Logs what was understood and should be written differently. What is dangerous, the SDK says itself.
+fn with_warnings<T>(loaded: Loaded<T>) -> T {
+    for warning in &loaded.warnings {
+        if let Warning::OldKey { .. } = warning {
+            tracing::warn!("{warning}");
+        }
+    }
+    loaded.config
 }
 
 /// True for a shared secret that can be guessed.
