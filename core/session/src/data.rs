@@ -297,10 +297,15 @@ impl Session {
             shared.counters.not_authorised += 1;
             return;
         }
-        if message.kind == MessageKind::MsgAck {
+        let has_it = message.kind == MessageKind::MsgAck;
+        if has_it {
             self.window.confirm(id, member);
         }
-        if let Some(finished) = self.window.acknowledge(id, member) {
+        // Upstream's request is its last word about a message (wire-session §4.9). Ours acknowledge what they get for
+        // it, so that nothing counts as delivered whose repetition was lost.
+        if (has_it || !message.is_from_own_kind())
+            && let Some(finished) = self.window.acknowledge(id, member)
+        {
             self.roster.heard(member);
             self.on_published(shared, finished);
         }
@@ -448,7 +453,12 @@ impl Session {
                 stream.declare_lost(position, &mut steps);
                 self.carry_out(shared, now, &source, steps);
             }
-            Some(_) => self.deliver_in_order(shared, now, received, own_kind),
+            Some(_) => {
+                if own_kind {
+                    self.acknowledge(shared, now, &message, false);
+                }
+                self.deliver_in_order(shared, now, received, own_kind);
+            }
             None => shared.counters.duplicate += 1,
         }
     }
