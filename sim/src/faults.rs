@@ -8,6 +8,9 @@ use crate::adversary::{Adversary, Habits};
 use crate::net::Way;
 use crate::world::{Happening, SILENCE_MAX, World};
 
+/// Latency, and jitter on top of it, of every way after everything healed.
+const HEALTHY: Duration = Duration::from_millis(20);
+
 /// One fault, or its end.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
@@ -87,7 +90,12 @@ pub(crate) fn draw(
     let mut faults = Vec::new();
     let span = u64::try_from(until.saturating_sub(from).as_millis()).unwrap_or(0);
     let mut crashed = 0;
-    for _ in 0..1 + rng.below(8) {
+    let wanted = usize::try_from(1 + rng.below(8)).unwrap_or(1);
+    // Kinds that are not allowed are drawn again, but not for ever.
+    for _ in 0..200 {
+        if faults.len() >= wanted {
+            break;
+        }
         let at = from + Duration::from_millis(rng.below(span));
         let app = usize::try_from(rng.below(apps as u64)).unwrap_or(0);
         let time = Duration::from_millis(100 + rng.below(30_000));
@@ -139,8 +147,8 @@ fn draw_habits(rng: &mut Rng, forging: bool) -> Habits {
         drop: rng.below(31),
         duplicate: rng.below(11),
         delay: rng.below(21),
-        replay: if forging { rng.below(6) } else { 0 },
-        alter: if forging { rng.below(6) } else { 0 },
+        replay: if forging { rng.below(16) } else { 0 },
+        alter: if forging { rng.below(16) } else { 0 },
     }
 }
 
@@ -210,6 +218,10 @@ impl World {
             }
             self.unblock(app);
             self.links[app].set_reading(Duration::ZERO);
+            // Retransmission timers may be shorter than a slow way: then nothing comes to rest.
+            let speed = &mut self.links[app].speed;
+            speed.latency = speed.latency.min(HEALTHY);
+            speed.jitter = speed.jitter.min(HEALTHY);
             self.end_hostility(app);
             self.thaw(app);
         }

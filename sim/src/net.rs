@@ -16,7 +16,7 @@ use crate::adversary::{Adversary, Fate};
 
 /// Frames under way at once in one direction: what the receiver's HTTP/2 window lets a sender write. The rest
 /// waits in the sender's queue.
-const WINDOW_FRAMES: usize = 64;
+const WINDOW_FRAMES: usize = 8;
 
 /// Direction of travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

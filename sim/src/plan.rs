@@ -76,7 +76,7 @@ impl Plan {
             faults::draw(rng, kinds, apps, START, heals_at)
         };
         let frames_max = match rng.below(4) {
-            0 => 16,
+            0 => 4,
             _ => EGRESS_FRAMES_MAX,
         };
         Self {

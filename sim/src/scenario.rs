@@ -182,7 +182,9 @@ impl Stage {
                 for word in kinds {
                     match kind(word) {
                         Some(kind) => self.world.trace.muted.push(kind),
-                        None if *word == "epoch" => self.world.trace.muted_notes.push((*word).to_owned()),
+                        None if matches!(*word, "epoch" | "subscription") => {
+                            self.world.trace.muted_notes.push((*word).to_owned())
+                        }
                         None => return None,
                     }
                 }
@@ -302,7 +304,7 @@ impl Stage {
             members.sort();
             let epoch = snapshot
                 .epoch
-                .map_or("no epochs".to_owned(), |epoch| format!("epoch {epoch}"));
+                .map_or_else(|| "no epochs".to_owned(), |epoch| format!("epoch {epoch}"));
             let text = format!("{}: {epoch}, {}", self.world.apps[app].label, members.join(", "));
             self.world.trace.note(self.world.now, "show", text);
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::hash::{Hash as _, Hasher as _};
 
+use slim_proto::control::SubscriptionRequest;
 use slim_proto::{Instant, Message, MessageKind, NameId};
 
 /// Lines kept when not all are wanted.
@@ -66,6 +67,20 @@ impl Trace {
             let _ = write!(text, " {}", message.message_id);
         }
         self.push(at, text);
+    }
+
+    /// An application asked its node for a subscription, or took one back.
+    pub(crate) fn request(&mut self, at: Instant, sender: &str, request: &SubscriptionRequest) {
+        (at, sender, request.action).hash(&mut self.fingerprint);
+        self.count += 1;
+        if self.muted_notes.iter().any(|muted| muted == "subscription") {
+            return;
+        }
+        let name = match self.names.get(&request.destination.id()) {
+            Some(label) => label.clone(),
+            None => request.destination.components()[2].to_owned(),
+        };
+        self.push(at, format!("{sender}->node {:?} {name}", request.action));
     }
 
     /// Anything else; `kind` goes into the fingerprint, `text` to the reader.

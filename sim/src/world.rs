@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use slim_crypto::Rng;
+use slim_proto::control::SubscriptionRequest;
 use slim_proto::{Egress, FullName, Instant, Message, Now, UnixTime};
 use slim_router::egress::EgressBudget;
 use slim_router::{Direction, LinkClass, LinkId, LinkInfo, MacKey};
@@ -444,7 +445,9 @@ impl World {
                 continue;
             };
             self.check.frame_seen(&self.apps[app].label, frame.bytes());
-            if let Ok(Some(message)) = Message::decode(frame.into_bytes()) {
+            if let Ok(Some(request)) = SubscriptionRequest::decode(&frame) {
+                self.trace.request(self.now, &self.apps[app].label, &request);
+            } else if let Ok(Some(message)) = Message::decode(frame.into_bytes()) {
                 self.check.message_sent(self.now, app, &message);
                 self.trace.message(self.now, &self.apps[app].label, &message);
             }

@@ -68,7 +68,7 @@ impl Epochs {
             None => {
                 let known = Epoch {
                     authenticator: authenticator.clone(),
-                    members: members.clone(),
+                    members,
                     moderator,
                 };
                 self.known.insert((session, epoch), known);
