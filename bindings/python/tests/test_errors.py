@@ -89,6 +89,21 @@ def test_a_wrong_configuration_is_a_value_error_with_the_path_of_the_key(config:
     run(scenario())
 
 
+def test_certificates_that_cannot_be_read_fail_at_once_and_are_named() -> None:
+    async def scenario() -> None:
+        app = await application(None, "alice")
+        started = time.monotonic()
+        trust = {"ca_source": {"type": "file", "path": "no-such.pem"}}
+        with pytest.raises(ConnectionError, match=r"tls\.ca_source \(no-such\.pem\) cannot be read"):
+            await app.connect({"endpoint": f"https://127.0.0.1:{free_port()}", "tls": trust})
+        source = {"source": {"type": "file", "cert": "no-such.pem", "key": "no-such.key"}}
+        with pytest.raises(OSError, match=r"tls\.source\.cert \(no-such\.pem\) cannot be read"):
+            await app.run_server({"endpoint": "https://127.0.0.1:0", "tls": source})
+        assert time.monotonic() - started < 5
+
+    run(scenario())
+
+
 def test_a_server_on_a_port_in_use_is_an_os_error(endpoint: str) -> None:
     async def scenario() -> None:
         app = await application(None, "alice")

@@ -127,8 +127,8 @@ pub enum Problem {
     NothingToRun,
     /// TLS is on (its default) but there is no certificate.
     #[error(
-        "TLS is on (its default) and no certificate is configured; \
-         set tls.source, or tls.insecure: true for a plain-text listener"
+        "TLS is on and no certificate is configured (tls.source is missing); \
+         set it, or tls.insecure: true for a plain-text listener"
     )]
     CertificateMissing,
     /// A plain-text scheme under TLS.

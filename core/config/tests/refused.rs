@@ -203,8 +203,8 @@ fn keys_of_later_releases_are_refused_by_name() {
 
 #[test]
 fn a_listener_without_tls_block_misses_its_certificate() {
-    let missing = "TLS is on (its default) and no certificate is configured; \
-                   set tls.source, or tls.insecure: true for a plain-text listener";
+    let missing = "TLS is on and no certificate is configured (tls.source is missing); \
+                   set it, or tls.insecure: true for a plain-text listener";
     for (entry, place) in [
         (
             "{endpoint: '0.0.0.0:46357'}",

@@ -175,6 +175,8 @@ fn every_way_to_fail_is_one_line_and_an_exit_code_within_a_second() {
     let taken = listener.local_addr().unwrap();
     let misspelt = services("127.0.0.1:0").replace("endpoint", "endpiont");
     let no_certificate = services("127.0.0.1:0").replace(", tls: {insecure: true}", "");
+    let source = "source: {type: file, cert: /no/such.pem, key: /no/such.key}";
+    let missing_certificate = services("127.0.0.1:0").replace("insecure: true", source);
     for (name, text, expected) in [
         (
             "unknown-key",
@@ -186,6 +188,11 @@ fn every_way_to_fail_is_one_line_and_an_exit_code_within_a_second() {
             "no-certificate",
             no_certificate,
             "TLS is on and no certificate is configured".to_owned(),
+        ),
+        (
+            "missing-certificate",
+            missing_certificate,
+            "service slim/0, 127.0.0.1:0: tls.source.cert (/no/such.pem) cannot be read: ".to_owned(),
         ),
         (
             "no-yaml",
