@@ -68,8 +68,11 @@ impl Workload {
                     Intent::of("online", session, ""),
                     Command::GoOnline { session },
                 );
-                // Refused: it is online already, or the session is closing.
-                if back.is_err() {
+                let moderator = world.check.facts(session).map(|facts| facts.moderator);
+                let moderated = moderator.is_some_and(|app| world.check.is_open(app, session));
+                // Refused: it is online already, or the session is closing. And without a moderator nobody can
+                // bring it into the group's epoch: it has tried.
+                if back.is_err() || !moderated {
                     self.offline.remove(&(app, session));
                 }
             }

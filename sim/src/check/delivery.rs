@@ -183,4 +183,17 @@ impl Delivery {
     pub(super) fn delivered(&self) -> u64 {
         self.received.len() as u64
     }
+
+    /// Messages of one session that applications received.
+    pub(super) fn delivered_in(&self, session: SessionId) -> u64 {
+        let of_session = |number: &u64| {
+            self.published
+                .get(number)
+                .is_some_and(|message| message.session == session)
+        };
+        self.received
+            .iter()
+            .filter(|(number, _)| of_session(number))
+            .count() as u64
+    }
 }

@@ -320,7 +320,7 @@ impl Check {
             Ok(_) => format!("{label}: {} done", intent.text),
             Err(error) => {
                 let text = format!("{label}: {} failed: {}", intent.text, short(error));
-                if !self.is_consequence(error) {
+                if !self.is_consequence(app, error) {
                     self.failures.push(text.clone());
                 }
                 text
@@ -405,7 +405,12 @@ impl Check {
         })
     }
 
-    /// Messages that reached everybody they were meant for, of all published.
+    /// Messages of one session that applications received.
+    pub(crate) fn delivered_in(&self, session: SessionId) -> u64 {
+        self.delivery.delivered_in(session)
+    }
+
+    /// Messages that applications received.
     pub(crate) fn delivered(&self) -> u64 {
         self.delivery.delivered()
     }
@@ -428,7 +433,7 @@ impl Check {
 
     /// True for failures that follow from what members do, without any fault: they leave, close, are members
     /// already, or are away.
-    fn is_consequence(&self, error: &slim_session::OperationError) -> bool {
+    fn is_consequence(&self, app: usize, error: &slim_session::OperationError) -> bool {
         use slim_session::{MissReason, OperationError as E};
         match error {
             E::AlreadyMember(_) | E::NotMember(_) | E::NoMembers(_) | E::SessionClosed(_) => true,
@@ -443,7 +448,9 @@ impl Check {
             }),
             // The moderator is away, too.
             E::RejoinFailed(_) => !self.away.is_empty(),
-            E::InviteFailed { .. } | E::Subscription { .. } => false,
+            // Whoever goes away while it invites hears no answers.
+            E::InviteFailed { session, .. } => self.away.contains(&(app, *session)),
+            E::Subscription { .. } => false,
         }
     }
 
