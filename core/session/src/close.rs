@@ -33,7 +33,7 @@ impl Session {
         }
         self.close_ticket = Some(ticket);
         self.state = State::Closing(CloseReason::Local);
-        if self.window.is_idle() {
+        if self.window.is_idle() && self.held.is_empty() {
             self.say_goodbye(shared, now);
         } else {
             shared
@@ -45,7 +45,11 @@ impl Session {
 
     /// The last acknowledgement came while the close was waiting for it.
     pub(crate) fn continue_close(&mut self, shared: &mut Shared, now: Now) {
-        if self.state == State::Closing(CloseReason::Local) && self.window.is_idle() && !self.said_goodbye() {
+        if self.state != State::Closing(CloseReason::Local) || self.said_goodbye() {
+            return;
+        }
+        self.release_held(shared, now);
+        if self.window.is_idle() && self.held.is_empty() {
             self.say_goodbye(shared, now);
         }
     }

@@ -66,7 +66,7 @@ impl Session {
         {
             return Err(CommandError::NotMember(to.clone()));
         }
-        if !self.held.is_empty() {
+        if !self.held.is_empty() || !self.window.is_in_reach() {
             // Behind what waits already, or it would overtake it.
             return self.hold(draft);
         }
@@ -87,13 +87,16 @@ impl Session {
         if self.held.len() >= SEND_WINDOW_MAX {
             return Err(CommandError::WindowFull(self.id));
         }
-        self.held.push(draft);
+        self.held.push_back(draft);
         Ok(())
     }
 
-    /// What was published during the first invitation goes out, or fails if nobody came.
+    /// What waited for the first invitation, or for an early message's acknowledgement, goes out; it fails if nobody
+    /// is there any more.
     pub(crate) fn release_held(&mut self, shared: &mut Shared, now: Now) {
-        for draft in std::mem::take(&mut self.held) {
+        while self.window.is_in_reach()
+            && let Some(draft) = self.held.pop_front()
+        {
             if self.roster.data_recipients().is_empty() {
                 shared.complete(draft.ticket, Err(OperationError::NoMembers(self.id)));
             } else {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use slim_proto::FullName;
-use slim_proto::limits::{SEND_HISTORY_BYTES_MAX, SEND_WINDOW_BYTES_MAX, SEND_WINDOW_MAX};
+use slim_proto::limits::{REORDER_MAX, SEND_HISTORY_BYTES_MAX, SEND_WINDOW_BYTES_MAX, SEND_WINDOW_MAX};
 
 use crate::api::{MissReason, PublishOutcome, Ticket};
 use crate::seq;
@@ -46,6 +46,8 @@ pub(crate) struct SendWindow {
     next_position: u64,
     messages: BTreeMap<u32, Outgoing>,
     order: VecDeque<u32>,
+    /// Positions of the channel messages that somebody has not acknowledged.
+    unfinished: BTreeSet<u64>,
     waiting: usize,
     waiting_bytes: usize,
     kept_bytes: usize,
@@ -62,6 +64,7 @@ impl SendWindow {
             next_position,
             messages: BTreeMap::new(),
             order: VecDeque::new(),
+            unfinished: BTreeSet::new(),
             waiting: 0,
             waiting_bytes: 0,
             kept_bytes: 0,
@@ -71,6 +74,14 @@ impl SendWindow {
     /// True if one more message of this size has room.
     pub(crate) fn has_room(&self, size: usize) -> bool {
         self.waiting < SEND_WINDOW_MAX && self.waiting_bytes + size <= SEND_WINDOW_BYTES_MAX
+    }
+
+    /// False while the oldest unacknowledged message is so far behind that the next one would make receivers give
+    /// it up: they hold [`REORDER_MAX`] messages (R9). Counting what waits is not enough, since later messages are
+    /// acknowledged while an early one is repeated.
+    pub(crate) fn is_in_reach(&self) -> bool {
+        let oldest = self.unfinished.first().copied().unwrap_or(self.next_position);
+        self.next_position - oldest < REORDER_MAX as u64
     }
 
     /// True if everything is acknowledged or given up.
@@ -98,6 +109,8 @@ impl SendWindow {
         );
         self.waiting += 1;
         self.waiting_bytes += draft.payload.len();
+        self.unfinished
+            .extend(seq::position_near(id, self.next_position.saturating_sub(1)));
         self.messages.insert(
             id,
             Outgoing {
@@ -203,6 +216,11 @@ impl SendWindow {
         };
         self.waiting -= 1;
         self.waiting_bytes -= size;
+        // An unfinished position is at most REORDER_MAX behind, so its number on the wire is unambiguous.
+        if let Some(position) = seq::position_near(id, self.next_position.saturating_sub(REORDER_MAX as u64))
+        {
+            self.unfinished.remove(&position);
+        }
         self.kept_bytes += size;
         self.trim();
         Some(finished)
@@ -265,6 +283,22 @@ mod tests {
         );
         assert!(window.acknowledge(1, &member(2)).is_none() && window.is_idle());
         assert!(window.get(1).is_some(), "kept for retransmission");
+    }
+
+    #[test]
+    fn a_message_that_is_behind_stops_the_window_before_receivers_give_it_up() {
+        let mut window = SendWindow::new();
+        for _ in 0..REORDER_MAX {
+            assert!(window.is_in_reach());
+            let id = window.next_id();
+            window.insert(id, draft(0), [member(1)].into());
+            if id > 1 {
+                assert!(window.acknowledge(id, &member(1)).is_some());
+            }
+        }
+        assert!(window.has_room(1) && !window.is_in_reach());
+        assert!(window.acknowledge(1, &member(1)).is_some() && window.is_in_reach());
+        assert!(window.unfinished.is_empty());
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub(crate) struct Session {
     pub(crate) untold: BTreeSet<FullName>,
     pub(crate) window: SendWindow,
     /// Published while the first member is still being invited.
-    pub(crate) held: Vec<Draft>,
+    pub(crate) held: VecDeque<Draft>,
     pub(crate) streams: BTreeMap<FullName, Stream>,
     pub(crate) direct_seen: BTreeMap<FullName, VecDeque<u32>>,
     pub(crate) retransmissions: BTreeMap<FullName, (slim_proto::Instant, u32)>,
@@ -187,7 +187,7 @@ impl Session {
             used_key_packages: BTreeMap::new(),
             untold: BTreeSet::new(),
             window: SendWindow::new(),
-            held: Vec::new(),
+            held: VecDeque::new(),
             streams: BTreeMap::new(),
             direct_seen: BTreeMap::new(),
             retransmissions: BTreeMap::new(),

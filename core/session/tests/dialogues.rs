@@ -640,3 +640,32 @@ fn a_name_that_is_subscribed_again_stays_served_once() {
     let session = net.open("alice", pair_config("bob", true));
     net.publish("alice", session, "still reachable").unwrap();
 }
+
+#[test]
+fn a_message_that_is_repeated_late_is_not_given_up_because_of_those_behind_it() {
+    let mut net = Net::with(&["alice", "bob"]);
+    let session = net.group("alice", false, &["bob"]);
+    // The first message and what asks for it are lost for a while; a thousand others are published behind it.
+    let mut lost = 3;
+    net.filter(move |from, message| {
+        let first = (from == "alice" && message.kind == K::Msg && message.message_id == 1)
+            || message.kind == K::RtxRequest;
+        if first && lost > 0 {
+            lost -= usize::from(message.kind == K::Msg);
+            return common::Verdict::Drop;
+        }
+        common::Verdict::Pass
+    });
+    let mut tickets = Vec::new();
+    for number in 1..=1000 {
+        tickets.push(
+            net.command("alice", Net::publish_command(session, &number.to_string()))
+                .unwrap(),
+        );
+    }
+    for ticket in tickets {
+        net.completed("alice", ticket).unwrap();
+    }
+    let expected: Vec<String> = (1..=1000).map(|number| number.to_string()).collect();
+    assert_eq!(net.texts("bob", session), expected);
+}
