@@ -120,7 +120,16 @@ pub const KEY_SET_BYTES_MAX: usize = 128 * 1024;
 pub const KEY_SET_KEYS_MAX: usize = 32;
 /// Issuers that one verifier accepts.
 pub const ISSUERS_MAX: usize = 16;
+/// Longest answer of a web server that is read, in bytes: key sets and tokens, with room for a verbose one.
+pub const HTTP_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Longest head of such an answer, in bytes.
+pub const HTTP_HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Deadline of a request to a web server, connecting and redirects included.
+pub const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Redirects that are followed, each within one origin: a missing slash, an old path.
+pub const HTTP_REDIRECTS_MAX: usize = 3;
 
+const _: () = assert!(KEY_SET_BYTES_MAX <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(PAYLOAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(CREDENTIAL_REFRESH_SECS < TOKEN_LIFE_SECS);
 const _: () = assert!(REORDER_MAX <= SEND_WINDOW_MAX);

@@ -6,7 +6,7 @@ use crate::workspace::Package;
 /// A crate and the crates of this workspace that it may use.
 ///
 /// A crate that is not listed is refused: adding one means deciding its layer here.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("slim-proto", &[]),
     ("slim-crypto", &[]),
     ("slim-config", &[]),
@@ -17,12 +17,14 @@ const LAYERS: [(&str, &[&str]); 15] = [
         "slim-session",
         &["slim-proto", "slim-crypto", "slim-auth", "slim-mls"],
     ),
+    ("slim-http", &["slim-proto"]),
     (
         "slim-net",
         &[
             "slim-proto",
             "slim-crypto",
             "slim-auth",
+            "slim-http",
             "slim-router",
             "slim-config",
         ],
@@ -35,6 +37,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "slim-auth",
             "slim-router",
             "slim-config",
+            "slim-http",
             "slim-net",
         ],
     ),
@@ -48,6 +51,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "slim-router",
             "slim-session",
             "slim-config",
+            "slim-http",
             "slim-net",
             "slim-node",
         ],
