@@ -127,6 +127,7 @@ async fn negotiate(clock: Clock, reader: &mut FrameReader, writer: &mut FrameWri
         node_id: "benchmark".to_owned(),
         deployment_name: String::new(),
         require_header_mac: true,
+        enforce_pqc: false,
     };
     let key = EphemeralKey::generate();
     let (dialer, request) = Dialer::start(clock.now(), &own, LINK_ID, ConnectionType::Edge, key);

@@ -48,6 +48,17 @@ impl Identity {
     /// The subject is `base`, an underscore and 8 random letters or digits; the signature key is fresh. A base
     /// with `:` or white space, or an empty base or secret, is refused.
     pub fn shared_secret(base: &str, secret: &str, rng: &mut Rng) -> Result<Self, IdentityError> {
+        Self::shared_secret_with_key(base, secret, SigningKey::generate_p256(), rng)
+    }
+
+    /// Like [`shared_secret`](Self::shared_secret) with the key for messages and MLS leaves. Its kind decides the
+    /// MLS suite of the identity's groups: Ed25519 means post-quantum encryption (wire-session §3.1).
+    pub fn shared_secret_with_key(
+        base: &str,
+        secret: &str,
+        key: SigningKey,
+        rng: &mut Rng,
+    ) -> Result<Self, IdentityError> {
         if base.is_empty() {
             return Err(IdentityError::EmptyBase);
         }
@@ -61,7 +72,6 @@ impl Identity {
         if secret.is_empty() {
             return Err(IdentityError::EmptySecret);
         }
-        let key = SigningKey::generate_p256();
         Ok(Self(Arc::new(Inner {
             subject: format!("{base}_{}", rng.alphanumeric(SUFFIX_CHARS)),
             proof: Proof::SharedSecret {
@@ -78,7 +88,12 @@ impl Identity {
     ///
     /// Unlike with a shared secret the subject is exactly the given one, and so is the name id.
     pub fn jwt(signer: JwtSigner) -> Result<Self, IdentityError> {
-        let key = SigningKey::generate_p256();
+        Self::jwt_with_key(signer, SigningKey::generate_p256())
+    }
+
+    /// Like [`jwt`](Self::jwt) with the key for messages and MLS leaves; see
+    /// [`shared_secret_with_key`](Self::shared_secret_with_key).
+    pub fn jwt_with_key(signer: JwtSigner, key: SigningKey) -> Result<Self, IdentityError> {
         let subject = signer.subject.clone();
         let minter = Minter::new(signer, key.public_key())?;
         Ok(Self(Arc::new(Inner {

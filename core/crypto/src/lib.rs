@@ -5,16 +5,18 @@
 //! not do: encryption (that is MLS's) and password hashing (there are no passwords).
 //!
 //! Two kinds of randomness exist. [`Rng`] is seeded and reproducible; the core draws every number from one.
-//! Key pairs ([`SigningKey`], [`EphemeralKey`]) come from the operating system through aws-lc, so runs that
+//! Key pairs ([`SigningKey`], [`EphemeralKey`], [`KemKey`]) come from the operating system through aws-lc, so runs that
 //! make keys are not byte-for-byte repeatable.
 
 mod agreement;
 pub mod jwa;
+mod kem;
 mod mac;
 mod random;
 mod sign;
 
 pub use agreement::{AgreementError, EphemeralKey};
+pub use kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_KEY_BYTES, KemError, KemKey, encapsulate};
 pub use mac::{HmacKey, hkdf_sha256, hmac_sha256, verify};
 pub use random::{Rng, os_seed};
-pub use sign::{SignatureError, SigningKey, verify as verify_signature};
+pub use sign::{SignatureError, SignatureKind, SigningKey, verify as verify_signature};

@@ -1,19 +1,34 @@
-//! Signatures: ECDSA P-256 with SHA-256 (ours), and Ed25519 for peers that use it (wire-session §1.1, §2.1).
+//! Signatures: ECDSA P-256 with SHA-256, and Ed25519 for groups with post-quantum encryption (wire-session §1.1,
+//! §2.1, §3.1).
 
 use std::fmt;
 
 use aws_lc_rs::encoding::AsBigEndian as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ED25519, EcdsaKeyPair, KeyPair as _,
-    UnparsedPublicKey,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, UnparsedPublicKey,
 };
 use zeroize::Zeroizing;
 
 use crate::jwa::{Algorithm, TokenKeyError, pem};
 
-/// A signature key pair, ECDSA on P-256.
-pub struct SigningKey(EcdsaKeyPair);
+/// A signature key pair.
+pub struct SigningKey(Pair);
+
+enum Pair {
+    P256(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
+/// What a key signs with. It also decides the MLS suite of its owner's groups (wire-session §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureKind {
+    /// ECDSA on P-256 with SHA-256.
+    P256,
+    /// Ed25519.
+    Ed25519,
+}
 
 /// Why a signature is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,43 +46,70 @@ impl SigningKey {
     pub fn generate_p256() -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
             .expect("P-256 keys need nothing but randomness");
-        Self(pair)
+        Self(Pair::P256(pair))
+    }
+
+    /// A fresh Ed25519 key from the system's randomness.
+    pub fn generate_ed25519() -> Self {
+        let pair = Ed25519KeyPair::generate().expect("Ed25519 keys need nothing but randomness");
+        Self(Pair::Ed25519(pair))
     }
 
     /// Reads a P-256 private key from a PEM text (PKCS#8 or SEC1, not encrypted).
     pub fn from_pem_p256(text: &str) -> Result<Self, TokenKeyError> {
         let section = pem::read(text)?;
         EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, &section.der)
-            .map(Self)
+            .map(|pair| Self(Pair::P256(pair)))
             .map_err(|_| TokenKeyError::Rejected {
                 algorithm: Algorithm::Es256,
             })
     }
 
-    /// The public key, an uncompressed SEC1 point of 65 bytes.
-    pub fn public_key(&self) -> &[u8] {
-        self.0.public_key().as_ref()
+    /// What the key signs with.
+    pub fn kind(&self) -> SignatureKind {
+        match &self.0 {
+            Pair::P256(_) => SignatureKind::P256,
+            Pair::Ed25519(_) => SignatureKind::Ed25519,
+        }
     }
 
-    /// The private scalar, 32 bytes big-endian with leading zeros; wiped when dropped.
+    /// The public key: an uncompressed SEC1 point of 65 bytes, or the 32 bytes of Ed25519.
+    pub fn public_key(&self) -> &[u8] {
+        match &self.0 {
+            Pair::P256(pair) => pair.public_key().as_ref(),
+            Pair::Ed25519(pair) => pair.public_key().as_ref(),
+        }
+    }
+
+    /// The private key, wiped when dropped: a P-256 scalar of 32 bytes, big-endian with leading zeros; or the 32
+    /// bytes of an Ed25519 seed and the public key after them.
     ///
     /// Only the MLS library needs it, because it signs leaves itself.
     pub fn secret_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let scalar = self
-            .0
-            .private_key()
-            .as_be_bytes()
-            .expect("a private key that exists can be encoded");
-        Zeroizing::new(scalar.as_ref().to_vec())
+        const CAN_BE_ENCODED: &str = "a private key that exists can be encoded";
+        match &self.0 {
+            Pair::P256(pair) => {
+                let scalar = pair.private_key().as_be_bytes().expect(CAN_BE_ENCODED);
+                Zeroizing::new(scalar.as_ref().to_vec())
+            }
+            Pair::Ed25519(pair) => {
+                let seed = pair.seed().and_then(|seed| seed.as_be_bytes());
+                let seed = seed.expect(CAN_BE_ENCODED);
+                Zeroizing::new([seed.as_ref(), pair.public_key().as_ref()].concat())
+            }
+        }
     }
 
-    /// Signs a message; the result is ASN.1 DER, 70 to 72 bytes in general.
+    /// Signs a message; the result is ASN.1 DER, 70 to 72 bytes in general, or the 64 bytes of Ed25519.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let signature = self
-            .0
-            .sign(&SystemRandom::new(), message)
-            .expect("signing with a valid P-256 key needs nothing but randomness");
-        signature.as_ref().to_vec()
+        match &self.0 {
+            Pair::P256(pair) => pair
+                .sign(&SystemRandom::new(), message)
+                .expect("signing with a valid P-256 key needs nothing but randomness")
+                .as_ref()
+                .to_vec(),
+            Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
+        }
     }
 }
 
@@ -90,7 +132,6 @@ pub fn verify(public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_lc_rs::signature::Ed25519KeyPair;
 
     #[test]
     fn own_signatures_verify_and_any_change_is_noticed() {
@@ -125,14 +166,13 @@ mod tests {
 
     #[test]
     fn ed25519_signatures_verify_by_key_length() {
-        let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+        let key = SigningKey::generate_ed25519();
+        assert_eq!((key.public_key().len(), key.secret_bytes().len()), (32, 64));
+        assert_eq!(&key.secret_bytes()[32..], key.public_key());
         let signature = key.sign(b"message");
+        assert_eq!(verify(key.public_key(), b"message", &signature), Ok(()));
         assert_eq!(
-            verify(key.public_key().as_ref(), b"message", signature.as_ref()),
-            Ok(())
-        );
-        assert_eq!(
-            verify(key.public_key().as_ref(), b"other", signature.as_ref()),
+            verify(key.public_key(), b"other", &signature),
             Err(SignatureError::Invalid)
         );
     }

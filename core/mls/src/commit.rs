@@ -28,7 +28,7 @@ pub struct Commit {
 impl Group {
     /// Adds the owner of a key package; its token is judged at `now`. The commit has no update path.
     pub fn add(&mut self, now: Now, key_package: &[u8]) -> Result<Commit, MlsError> {
-        let (key_package, subject) = read_key_package(key_package)?;
+        let (key_package, subject) = self.read_key_package(key_package)?;
         if self.contains(&subject) {
             return Err(MlsError::AlreadyMember { subject });
         }
@@ -47,7 +47,7 @@ impl Group {
     /// Removes a member and adds it again with a new key package, in one commit.
     pub fn rejoin(&mut self, now: Now, subject: &str, key_package: &[u8]) -> Result<Commit, MlsError> {
         let index = self.index_of(subject)?;
-        let (key_package, got) = read_key_package(key_package)?;
+        let (key_package, got) = self.read_key_package(key_package)?;
         if got != subject {
             return Err(MlsError::WrongSubject {
                 expected: subject.to_owned(),
@@ -106,10 +106,19 @@ impl Group {
             subject: subject.to_owned(),
         })
     }
-}
 
-fn read_key_package(bytes: &[u8]) -> Result<(MlsMessage, String), MlsError> {
-    let message = parse(bytes).ok_or(MlsError::Malformed)?;
-    let subject = subject_of(&message)?;
-    Ok((message, subject))
+    /// A key package for this group and whom it claims to add.
+    fn read_key_package(&self, bytes: &[u8]) -> Result<(MlsMessage, String), MlsError> {
+        let message = parse(bytes).ok_or(MlsError::Malformed)?;
+        let subject = subject_of(&message)?;
+        let (expected, got) = (self.inner.cipher_suite(), message.cipher_suite());
+        match got {
+            Some(got) if got != expected => Err(MlsError::OtherSuite {
+                expected: expected.raw_value(),
+                got: got.raw_value(),
+            }),
+            // A message with a subject is a key package, and those have a suite.
+            Some(_) | None => Ok((message, subject)),
+        }
+    }
 }

@@ -9,16 +9,24 @@ use mls_rs::time::MlsTime;
 use mls_rs::{CipherSuite, Client};
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use slim_auth::Identity;
+use slim_crypto::SignatureKind;
 use slim_proto::{Now, UnixTime};
 
 use crate::credential::{Credentials, identity_with};
 use crate::past_epochs::PastEpochs;
 
-/// MLS_128_DHKEMP256_AES128GCM_SHA256_P256, the suite of upstream's default build; not negotiated.
-const SUITE: CipherSuite = CipherSuite::P256_AES128;
+/// The suite of an identity's groups, which follows from its signature key and is not negotiated:
+/// MLS_128_DHKEMP256_AES128GCM_SHA256_P256, the suite of upstream's default build, or ML-KEM-768 with X25519 and
+/// Ed25519, its suite when post-quantum encryption is enforced.
+pub(crate) fn suite_of(identity: &Identity) -> CipherSuite {
+    match identity.signing_key().kind() {
+        SignatureKind::P256 => CipherSuite::P256_AES128,
+        SignatureKind::Ed25519 => CipherSuite::ML_KEM_768_X25519,
+    }
+}
 
 /// The suites that leaves announce, in upstream's order: members must list their group's suite, and peers
-/// compare nothing else. The last four are post-quantum suites of upstream that we cannot use ourselves.
+/// compare nothing else. We use the third and the last.
 const ANNOUNCED_SUITES: [u16; 9] = [1, 3, 2, 7, 5, 65001, 65002, 65003, 65100];
 
 /// Life of a key package, from 60 seconds before it was made.
@@ -54,7 +62,7 @@ pub(crate) fn client(
         .signing_identity(
             identity_with(token, identity.signing_key().public_key()),
             secret_key(identity),
-            SUITE,
+            suite_of(identity),
         )
         .build()
 }

@@ -84,6 +84,17 @@ pub enum MlsError {
         /// Whose it is.
         got: String,
     },
+    /// A key package for another cipher suite than the group's.
+    #[error(
+        "the key package is of MLS suite {got} and the group of suite {expected}: one side has post-quantum \
+         encryption (pqc) on and the other has not; set it alike on all members"
+    )]
+    OtherSuite {
+        /// The group's.
+        expected: u16,
+        /// The key package's.
+        got: u16,
+    },
     /// The group is full.
     #[error("the group has {MEMBERS_MAX} members, which is the limit")]
     TooManyMembers,

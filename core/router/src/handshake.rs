@@ -1,10 +1,13 @@
 //! Link negotiation, dialer and acceptor, as states that their one step consumes (wire-routing A4, A5.1).
 //!
-//! The key pair comes from outside, so the caller decides about randomness. Hybrid (ML-KEM) keys are not offered;
-//! a request that carries one is answered classically.
+//! The X25519 key pair comes from outside, so the caller decides about its randomness; ML-KEM takes no seed and
+//! draws its own. A dialer offers ML-KEM only when it enforces post-quantum keys; an acceptor answers an offer
+//! always, whether it enforces them or not.
 
 use bytes::Bytes;
-use slim_crypto::{AgreementError, EphemeralKey};
+use slim_crypto::{
+    AgreementError, EphemeralKey, KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_KEY_BYTES, KemError, KemKey, encapsulate,
+};
 use slim_proto::control::{ConnectionType, LinkNegotiation};
 use slim_proto::limits::{LINK_ID_BYTES_MAX, NEGOTIATION_TIMEOUT};
 use slim_proto::message::VERSION;
@@ -26,6 +29,16 @@ pub struct LocalNode {
     pub deployment_name: String,
     /// Refuse links without a header MAC (wire-routing A4.5: upstream's default is true on both sides).
     pub require_header_mac: bool,
+    /// Refuse links whose key does not resist quantum computers (wire-routing A4.2, A4.3). Implies a header MAC:
+    /// its key is what is agreed on.
+    pub enforce_pqc: bool,
+}
+
+impl LocalNode {
+    /// Links without a MAC key are refused.
+    fn is_strict(&self) -> bool {
+        self.require_header_mac || self.enforce_pqc
+    }
 }
 
 /// Why a negotiation failed. The link is closed without telling the other side why (wire-routing A4.3).
@@ -66,6 +79,15 @@ pub enum HandshakeError {
     /// The peer's key gives no secret.
     #[error("key agreement failed: {0}")]
     Agreement(#[from] AgreementError),
+    /// The peer's part of the key encapsulation gives no secret.
+    #[error("key encapsulation failed: {0}")]
+    Kem(#[from] KemError),
+    /// This side enforces post-quantum keys and the peer knows only classical ones.
+    #[error(
+        "the peer offers no post-quantum key, which enforce_pqc demands here; set enforce_pqc there too, or take \
+         it away here"
+    )]
+    Classical,
 }
 
 /// Why a negotiated peer link is closed again, with status PERMISSION_DENIED and this text (wire-routing A4.4).
@@ -131,6 +153,8 @@ pub struct Dialer {
     link_id: String,
     strict: bool,
     key: EphemeralKey,
+    /// Present if post-quantum keys are enforced.
+    kem_key: Option<KemKey>,
     deadline: Instant,
 }
 
@@ -145,6 +169,7 @@ impl Dialer {
         key: EphemeralKey,
     ) -> (Self, Frame) {
         let link_id = link_id.into();
+        let kem_key = own.enforce_pqc.then(KemKey::generate);
         let request = LinkNegotiation {
             link_id: link_id.clone(),
             version: VERSION.to_owned(),
@@ -153,13 +178,14 @@ impl Dialer {
             connection_type,
             node_id: own.node_id.clone(),
             deployment_name: own.deployment_name.clone(),
-            kem_payload: None,
+            kem_payload: kem_key.as_ref().map(|key| Bytes::copy_from_slice(key.public())),
         }
         .encode();
         let dialer = Self {
             link_id,
-            strict: own.require_header_mac,
+            strict: own.is_strict(),
             key,
+            kem_key,
             deadline: now.mono + NEGOTIATION_TIMEOUT,
         };
         (dialer, request)
@@ -179,9 +205,22 @@ impl Dialer {
                 got: reply.link_id,
             });
         }
+        // Who did not ask for a ciphertext does not look at one (Part C, open points).
+        let kem_secret = match self.kem_key {
+            None => None,
+            Some(key) => match reply.kem_payload.as_deref() {
+                Some(ciphertext) if ciphertext.len() == KEM_CIPHERTEXT_BYTES => {
+                    Some(key.decapsulate(ciphertext)?)
+                }
+                Some(_) | None => return Err(HandshakeError::Classical),
+            },
+        };
         let mac_key = match reply.public_key.len() {
             // A failing agreement is fatal here even when the policy is not strict (wire-routing A4.2).
-            PUBLIC_KEY_BYTES => Some(MacKey::agree(self.key, &reply.public_key, &self.link_id)?),
+            PUBLIC_KEY_BYTES => Some(match &kem_secret {
+                Some(secret) => MacKey::agree_hybrid(self.key, &reply.public_key, secret, &self.link_id)?,
+                None => MacKey::agree(self.key, &reply.public_key, &self.link_id)?,
+            }),
             length if self.strict => return Err(HandshakeError::KeyLength(length)),
             _ => None,
         };
@@ -218,16 +257,27 @@ impl Acceptor {
         key: EphemeralKey,
     ) -> Result<(Negotiated, Frame), HandshakeError> {
         let request = read(frame, false)?;
-        let strict = self.own.require_header_mac;
+        let strict = self.own.is_strict();
         let own_public = Bytes::copy_from_slice(&key.public());
-        let mac_key = match request.public_key.len() {
-            PUBLIC_KEY_BYTES => match MacKey::agree(key, &request.public_key, &request.link_id) {
-                Ok(mac_key) => Some(mac_key),
-                Err(error) if strict => return Err(error.into()),
+        let offer = request
+            .kem_payload
+            .as_deref()
+            .filter(|offer| offer.len() == KEM_PUBLIC_KEY_BYTES);
+        if self.own.enforce_pqc && offer.is_none() {
+            return Err(HandshakeError::Classical);
+        }
+        let agreed = match request.public_key.len() {
+            PUBLIC_KEY_BYTES => match agree(key, &request, offer) {
+                Ok(agreed) => Some(agreed),
+                Err(error) if strict => return Err(error),
                 Err(_) => None,
             },
             length if strict => return Err(HandshakeError::KeyLength(length)),
             _ => None,
+        };
+        let (mac_key, kem_payload) = match agreed {
+            Some(Agreed { mac_key, ciphertext }) => (Some(mac_key), ciphertext),
+            None => (None, None),
         };
         let reply = LinkNegotiation {
             link_id: request.link_id.clone(),
@@ -242,11 +292,37 @@ impl Acceptor {
             connection_type: request.connection_type,
             node_id: self.own.node_id,
             deployment_name: self.own.deployment_name,
-            kem_payload: None,
+            kem_payload,
         }
         .encode();
         Ok((negotiated(request, mac_key, strict), reply))
     }
+}
+
+/// What an acceptor gets of a dialer's keys.
+struct Agreed {
+    mac_key: MacKey,
+    /// For the dialer, if it offered ML-KEM.
+    ciphertext: Option<Bytes>,
+}
+
+fn agree(
+    own: EphemeralKey,
+    request: &LinkNegotiation,
+    offer: Option<&[u8]>,
+) -> Result<Agreed, HandshakeError> {
+    let (peer_public, link_id) = (&request.public_key, &request.link_id);
+    let Some(offer) = offer else {
+        return Ok(Agreed {
+            mac_key: MacKey::agree(own, peer_public, link_id)?,
+            ciphertext: None,
+        });
+    };
+    let (ciphertext, secret) = encapsulate(offer)?;
+    Ok(Agreed {
+        mac_key: MacKey::agree_hybrid(own, peer_public, &secret, link_id)?,
+        ciphertext: Some(ciphertext.into()),
+    })
 }
 
 /// The checks that both sides make.

@@ -1,6 +1,4 @@
 //! From handshake secrets to the key of the header MAC (wire-routing A5.1).
-//!
-//! Only the classical derivation; the hybrid one comes with post-quantum links.
 
 use std::fmt;
 
@@ -9,6 +7,8 @@ use slim_crypto::{HmacKey, hkdf_sha256};
 
 /// Info string of the classical derivation.
 const INFO_CLASSICAL: &[u8] = b"SLIM-DP-inter-node-hmac-v1";
+/// Info string of the hybrid derivation.
+const INFO_HYBRID: &[u8] = b"SLIM-DP-inter-node-hmac-v1-pq";
 
 /// The header MAC key of one link, the same in both directions.
 #[derive(Clone)]
@@ -23,6 +23,21 @@ impl MacKey {
     /// Agrees on a key with the owner of `peer_public`. Fails if that key contributes nothing.
     pub fn agree(own: EphemeralKey, peer_public: &[u8], link_id: &str) -> Result<Self, AgreementError> {
         Ok(Self::new(&derive(&own.agree(peer_public)?, link_id)))
+    }
+
+    /// Like [`agree`](Self::agree), with the secret of a key encapsulation beside it: both must be known to know
+    /// the key.
+    pub fn agree_hybrid(
+        own: EphemeralKey,
+        peer_public: &[u8],
+        kem_secret: &[u8; 32],
+        link_id: &str,
+    ) -> Result<Self, AgreementError> {
+        Ok(Self::new(&derive_hybrid(
+            &own.agree(peer_public)?,
+            kem_secret,
+            link_id,
+        )))
     }
 
     pub(crate) fn sign(&self, preimage: &[u8]) -> [u8; 32] {
@@ -46,6 +61,12 @@ fn derive(shared_secret: &[u8; 32], link_id: &str) -> [u8; 32] {
     hkdf_sha256(shared_secret, link_id.as_bytes(), INFO_CLASSICAL)
 }
 
+/// X25519's secret first.
+fn derive_hybrid(shared_secret: &[u8; 32], kem_secret: &[u8; 32], link_id: &str) -> [u8; 32] {
+    let secrets = [*shared_secret, *kem_secret].concat();
+    hkdf_sha256(&secrets, link_id.as_bytes(), INFO_HYBRID)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +83,20 @@ mod tests {
             let secret = EphemeralKey::from_private(&own).agree(&peer_public).unwrap();
             assert_eq!(derive(&secret, vector::LINK_ID).to_vec(), expected);
         }
+    }
+
+    #[test]
+    fn hybrid_keys_match_the_vector_of_part_d() {
+        let dialer: [u8; 32] = std::array::from_fn(|index| index as u8 + 1);
+        let acceptor: [u8; 32] = std::array::from_fn(|index| index as u8 + 0x21);
+        let kem_secret: [u8; 32] = std::array::from_fn(|index| index as u8 + 0x40);
+        let public = EphemeralKey::from_private(&acceptor).public();
+        let secret = EphemeralKey::from_private(&dialer).agree(&public).unwrap();
+        let expected = vector::unhex("cfb7b7456cf8e09b0ae83d4361047995b35b414ec49e6c53cf892b9334137dd0");
+        assert_eq!(
+            derive_hybrid(&secret, &kem_secret, vector::LINK_ID).to_vec(),
+            expected
+        );
     }
 
     #[test]

@@ -160,6 +160,7 @@ fn wire_up(
             node_id,
             deployment_name: String::new(),
             require_header_mac: true,
+            enforce_pqc: false,
         },
         router: handle,
         fib,

@@ -12,12 +12,20 @@ fn node(id: &str) -> LocalNode {
         node_id: id.into(),
         deployment_name: String::new(),
         require_header_mac: true,
+        enforce_pqc: false,
     }
 }
 
 fn lenient(id: &str) -> LocalNode {
     LocalNode {
         require_header_mac: false,
+        ..node(id)
+    }
+}
+
+fn post_quantum(id: &str) -> LocalNode {
+    LocalNode {
+        enforce_pqc: true,
         ..node(id)
     }
 }
@@ -256,17 +264,6 @@ fn an_empty_key_in_the_reply_is_fatal_for_a_strict_dialer_only() {
 }
 
 #[test]
-fn a_request_with_a_post_quantum_key_is_answered_classically() {
-    let request = LinkNegotiation {
-        kem_payload: Some(vec![7; 1184].into()),
-        ..request()
-    };
-    let (negotiated, reply) = accept(node("node"), &request).unwrap();
-    assert!(negotiated.mac_key.is_some());
-    assert_eq!(reply.kem_payload, None);
-}
-
-#[test]
 fn both_sides_give_up_after_five_seconds() {
     let deadline = at(100).mono + NEGOTIATION_TIMEOUT;
     assert_eq!(Acceptor::new(at(100), node("node")).deadline(), deadline);
@@ -340,3 +337,90 @@ fn the_recorded_clients_are_accepted() {
 }
 
 const RECORDING: &str = include_str!("../../../proto/vectors/p2p-3.3.8-mls.jsonl");
+
+#[test]
+fn a_dialer_that_enforces_post_quantum_keys_gets_a_hybrid_key_of_every_acceptor() {
+    for own in [node("node"), lenient("node"), post_quantum("node")] {
+        let (dialer, request) = dial(&post_quantum("client"));
+        let (accepted, reply) = Acceptor::new(at(0), own)
+            .handle_request(&request, key(2))
+            .unwrap();
+        let dialed = dialer.handle_reply(&reply).unwrap();
+        let (dialed, accepted) = (
+            dialed.into_link_info(Direction::Dialed),
+            accepted.into_link_info(Direction::Accepted),
+        );
+        let frame = crate::testing::signed(&publish(&name("a/b/c"), 1), &dialed, 8);
+        let header = slim_proto::HeaderView::parse(&frame).unwrap();
+        assert_eq!(header_mac::check(&accepted, &header, &mut Vec::new()), Ok(()));
+        // The classical key of the same X25519 pairs is another one.
+        let classical = LinkInfo {
+            mac_key: Some(MacKey::agree(key(2), &key(1).public(), "link-1").unwrap()),
+            ..accepted
+        };
+        assert!(header_mac::check(&classical, &header, &mut Vec::new()).is_err());
+    }
+}
+
+#[test]
+fn who_enforces_post_quantum_keys_refuses_classical_peers() {
+    let refused = accept(post_quantum("node"), &request()).unwrap_err();
+    assert_eq!(refused, HandshakeError::Classical);
+    let short = LinkNegotiation {
+        kem_payload: Some(vec![1; 1183].into()),
+        ..request()
+    };
+    assert_eq!(
+        accept(post_quantum("node"), &short).unwrap_err(),
+        HandshakeError::Classical
+    );
+    for payload in [None, Some(Bytes::from(vec![1; 1087]))] {
+        let (dialer, _) = dial(&post_quantum("client"));
+        let reply = reply(|reply| reply.kem_payload = payload);
+        assert_eq!(
+            dialer.handle_reply(&reply).unwrap_err(),
+            HandshakeError::Classical
+        );
+    }
+}
+
+#[test]
+fn enforcing_post_quantum_keys_implies_a_header_mac() {
+    let own = || LocalNode {
+        require_header_mac: false,
+        ..post_quantum("node")
+    };
+    let (_, request) = dial(&own());
+    let mut request = LinkNegotiation::decode(&request).unwrap().unwrap();
+    request.public_key = Bytes::new();
+    assert_eq!(accept(own(), &request).unwrap_err(), HandshakeError::KeyLength(0));
+}
+
+#[test]
+fn a_kem_key_that_is_none_is_refused_or_leaves_the_link_without_mac() {
+    let request = LinkNegotiation {
+        kem_payload: Some(vec![0xFF; 1184].into()),
+        ..request()
+    };
+    assert_eq!(
+        accept(node("node"), &request).unwrap_err(),
+        HandshakeError::Kem(slim_crypto::KemError::Key)
+    );
+    let (negotiated, reply) = accept(lenient("node"), &request).unwrap();
+    assert!(negotiated.mac_key.is_none());
+    assert_eq!((reply.public_key, reply.kem_payload), (Bytes::new(), None));
+}
+
+#[test]
+fn a_kem_payload_that_was_not_asked_for_or_has_another_length_is_ignored() {
+    let (dialer, _) = dial(&node("client"));
+    let reply = reply(|reply| reply.kem_payload = Some(vec![1; 1088].into()));
+    assert!(dialer.handle_reply(&reply).unwrap().mac_key.is_some());
+    let request = LinkNegotiation {
+        kem_payload: Some(vec![1; 100].into()),
+        ..request()
+    };
+    let (negotiated, reply) = accept(node("node"), &request).unwrap();
+    assert!(negotiated.mac_key.is_some());
+    assert_eq!(reply.kem_payload, None);
+}

@@ -149,6 +149,7 @@ impl KeyedPeer {
             node_id: String::new(),
             deployment_name: String::new(),
             require_header_mac: true,
+            enforce_pqc: false,
         };
         let key = EphemeralKey::generate();
         let (dialer, request) = Dialer::start(clock.now(), &own, "a-link", ConnectionType::Edge, key);

@@ -117,6 +117,7 @@ impl Uplink {
             node_id: surroundings.node_id.to_string(),
             deployment_name: String::new(),
             require_header_mac: config.require_header_mac,
+            enforce_pqc: false,
         };
         // The same for every link of this connection (wire-routing A11.2).
         let link_id = config.link_id.clone().unwrap_or_else(|| uuid(&mut rng));
