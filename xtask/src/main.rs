@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask codegen|demo|map|tidy|test`.
+//! Developer commands: `cargo xtask codegen|coverage|demo|map|tidy|test`.
 
 #![allow(clippy::print_stdout, reason = "these commands talk to a person")]
 
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 mod codegen;
+mod coverage;
 mod demo;
 mod map;
 mod test;
@@ -17,10 +18,12 @@ const USAGE: &str = "\
 commands:
   codegen           rewrite core/proto/src/gen/ from proto/
   codegen --check   fail if the committed output is not what codegen would write
+  coverage          rewrite docs/tutorial-coverage.md from the names of the tests
+  coverage --check  fail if it is out of date or an item of the tutorial has no test
   demo              a node, a moderator and three participants in Python talk for a moment
   map               rewrite the code map of ARCHITECTURE.md from the first sentence of every file
   tidy              check the rules of ARCHITECTURE.md that the compiler does not
-  test              everything: codegen --check, tidy, Rust tests, simulator seeds, Python tests, interop";
+  test              everything: codegen --check, tidy, coverage --check, Rust tests, simulator seeds, Python tests, interop";
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +31,8 @@ fn main() -> Result<ExitCode> {
     match arguments[..] {
         ["codegen"] => codegen::write()?,
         ["codegen", "--check"] => codegen::check()?,
+        ["coverage"] => coverage::write()?,
+        ["coverage", "--check"] => coverage::check()?,
         ["demo"] => demo::run()?,
         ["map"] => map::write()?,
         ["tidy"] => tidy::run()?,

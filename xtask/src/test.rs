@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
+use crate::coverage::{self, Outcomes};
 use crate::test::tally::Tally;
 use crate::{codegen, tidy, workspace};
 
@@ -22,10 +23,14 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut total = Tally::default();
     total += check("codegen --check", codegen::check());
     total += check("tidy", tidy::run());
-    total += rust()?;
-    total += simulator()?;
-    total += python::bindings()?;
-    total += python::interop()?;
+    total += check("coverage --check", coverage::check());
+    let mut outcomes = Outcomes::default();
+    total += rust(&mut outcomes)?;
+    total += simulator(&mut outcomes)?;
+    total += python::bindings(&mut outcomes)?;
+    total += python::interop(&mut outcomes)?;
+    heading("the tutorial, item by item");
+    total += check("coverage", coverage::verify(&outcomes));
     // The plain closing line that continuous integration reads.
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(if total.failed == 0 {
@@ -47,7 +52,7 @@ fn check(name: &str, result: Result<()>) -> Tally {
     Tally::of(result.is_ok())
 }
 
-fn rust() -> Result<Tally> {
+fn rust(outcomes: &mut Outcomes) -> Result<Tally> {
     heading("Rust tests");
     let built = workspace::cargo()
         .args(["build", "--workspace", "--bins", "--tests", "--examples"])
@@ -56,11 +61,14 @@ fn rust() -> Result<Tally> {
         println!("the workspace does not build");
         return Ok(Tally::of(false));
     }
-    tally::run(workspace::cargo().args(["test", "--workspace", "--no-fail-fast"]))
+    tally::run(
+        workspace::cargo().args(["test", "--workspace", "--no-fail-fast"]),
+        outcomes,
+    )
 }
 
 /// The seeds run in the simulator's own binary, where a failure prints how to repeat it.
-fn simulator() -> Result<Tally> {
+fn simulator(outcomes: &mut Outcomes) -> Result<Tally> {
     heading("simulator");
     let simulator = binary("sim");
     if !workspace::root().join("sim/src/main.rs").exists() {
@@ -71,6 +79,7 @@ fn simulator() -> Result<Tally> {
         Command::new(simulator)
             .args(["--seeds", SEEDS])
             .current_dir(workspace::root()),
+        outcomes,
     )
 }
 

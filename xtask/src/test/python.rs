@@ -10,13 +10,14 @@ use anyhow::{Context, Result, bail};
 
 use super::tally::{self, Tally};
 use super::{binary, heading};
+use crate::coverage::Outcomes;
 use crate::workspace;
 
 /// The release that the wire documents and the recordings describe.
 const UPSTREAM: &str = "slim-bindings==3.3.8";
 
 /// Builds and installs `bindings/python` and runs its tests.
-pub(super) fn bindings() -> Result<Tally> {
+pub(super) fn bindings(outcomes: &mut Outcomes) -> Result<Tally> {
     heading("Python package");
     let source = workspace::root().join("bindings/python");
     if !source.join("pyproject.toml").exists() {
@@ -24,7 +25,7 @@ pub(super) fn bindings() -> Result<Tally> {
         return Ok(Tally::default());
     }
     match install_bindings(&source) {
-        Ok(python) => tally::run(&mut pytest(&python, &source.join("tests"))),
+        Ok(python) => tally::run(&mut pytest(&python, &source.join("tests")), outcomes),
         Err(error) => {
             println!("{error:#}");
             Ok(Tally::of(false))
@@ -33,7 +34,7 @@ pub(super) fn bindings() -> Result<Tally> {
 }
 
 /// Runs the tests of `interop/` against the published package.
-pub(super) fn interop() -> Result<Tally> {
+pub(super) fn interop(outcomes: &mut Outcomes) -> Result<Tally> {
     heading("interoperability with the published package");
     let source = workspace::root().join("interop");
     if !source.exists() {
@@ -41,7 +42,7 @@ pub(super) fn interop() -> Result<Tally> {
         return Ok(Tally::default());
     }
     match environment("venv-upstream", &["pytest", UPSTREAM], &source) {
-        Ok(python) => tally::run(&mut pytest(&python, &source)),
+        Ok(python) => tally::run(&mut pytest(&python, &source), outcomes),
         Err(error) => {
             println!("{error:#}");
             Ok(Tally::of(false))
@@ -96,6 +97,8 @@ fn pytest(python: &Path, tests: &Path) -> Command {
     let mut command = Command::new(python);
     command
         .args(["-m", "pytest", "-q", "--color=no"])
+        // One line for each test at the end: the coverage of the tutorial counts them.
+        .args(["-rpsfE", "--no-fold-skipped"])
         .arg(tests)
         .current_dir(workspace::root())
         .env("SLIM_NODE", binary("slim"))

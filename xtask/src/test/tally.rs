@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
+use crate::coverage::Outcomes;
+
 /// Passed and failed checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -30,10 +32,10 @@ impl AddAssign for Tally {
     }
 }
 
-/// Runs a test command, shows its output and adds up the closing lines in it.
+/// Runs a test command, shows its output, adds up the closing lines in it and notes what became of each test.
 ///
 /// A failing exit code always counts as a failure, whatever the output says.
-pub(super) fn run(command: &mut Command) -> Result<Tally> {
+pub(super) fn run(command: &mut Command, outcomes: &mut Outcomes) -> Result<Tally> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -44,7 +46,10 @@ pub(super) fn run(command: &mut Command) -> Result<Tally> {
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
-        println!("{line}");
+        let is_dull = outcomes.read(&line);
+        if !is_dull {
+            println!("{line}");
+        }
         tally += closing_line(&line).unwrap_or_default();
     }
     let success = child.wait()?.success();
@@ -130,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_silent_command_counts_by_its_exit_code() {
-        let tally = |script: &str| run(Command::new("sh").args(["-c", script])).unwrap();
+        let tally =
+            |script: &str| run(Command::new("sh").args(["-c", script]), &mut Outcomes::default()).unwrap();
         assert_eq!(tally("true"), Tally { passed: 1, failed: 0 });
         assert_eq!(tally("exit 3"), Tally { passed: 0, failed: 1 });
         assert_eq!(tally("echo 4 passed; exit 1"), Tally { passed: 4, failed: 1 });
