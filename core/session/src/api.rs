@@ -9,6 +9,7 @@ use slim_proto::limits::{CONTROL_INTERVAL_DEFAULT, CONTROL_RETRIES_DEFAULT};
 use slim_proto::{FullName, SessionKind, TimerSettings};
 
 use crate::error::OperationError;
+use crate::invitations::{Invitation, InvitationId, InvitationRefusal};
 
 /// Number of a session, chosen by its initiator and equal at all members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -158,6 +159,14 @@ pub enum Command {
         session: SessionId,
         /// The member; without id: every instance of the name.
         name: FullName,
+    },
+    /// Answer an invitation that [`Event::Invited`] told of. Done at once; the session follows as
+    /// [`Event::SessionOpened`].
+    AnswerInvitation {
+        /// Which.
+        invitation: InvitationId,
+        /// Whether to join.
+        accept: bool,
     },
     /// Send data.
     Publish {
@@ -312,6 +321,20 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Somebody invites, and the policy says that the application is asked (`Inviters::Asked`). No answer within a
+    /// minute is a no.
+    Invited(Invitation),
+    /// An invitation was not accepted; its inviter sees a time-out only.
+    InvitationRefused {
+        /// For which session.
+        session: SessionId,
+        /// Whose.
+        inviter: FullName,
+        /// Its verified identity subject.
+        subject: String,
+        /// Why.
+        reason: InvitationRefusal,
+    },
     /// The session is over; nothing follows for it.
     Closed {
         /// Which.
@@ -450,7 +473,7 @@ counters! {
     inbox_full,
     /// Data received twice.
     duplicate,
-    /// Invitations refused because too many are open.
+    /// Invitations refused: too many are open, or the policy or the application said no.
     invitations_refused,
     /// Retransmissions sent.
     retransmitted,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use slim_auth::{Identity, Verified, Verifier};
 use slim_proto::control::{SubscriptionAck, SubscriptionAction};
 use slim_proto::frame::{Frame, FrameKind};
-use slim_proto::limits::{HALF_JOINED_MAX, SESSIONS_MAX};
+use slim_proto::limits::SESSIONS_MAX;
 use slim_proto::name::channel_names;
 use slim_proto::{
     Command as Payload, FullName, Instant, JoinRequest, Message, MessageKind, Now, SessionKind,
@@ -18,6 +18,7 @@ use crate::api::{
 };
 use crate::epochs::Epochs;
 use crate::error::{CommandError, OperationError};
+use crate::invitations::Invitations;
 use crate::invite::Invite;
 use crate::replay::Replay;
 use crate::send::{Draft, SendWindow};
@@ -27,8 +28,6 @@ use crate::timers::{ENDPOINT, TimerKey};
 
 /// Session numbers are below this (wire-session §0.5).
 const SESSION_ID_COUNT: u64 = (1 << 32) - 1001;
-/// Open invitations of one peer (threat T-O6).
-const HALF_JOINED_PER_PEER_MAX: usize = 10;
 /// A repeated discovery request is answered again only after this: an upstream moderator does not survive two
 /// quick answers (R3, R4), and repeats after a second at the earliest.
 const DISCOVERY_ANSWER_INTERVAL: Duration = Duration::from_millis(900);
@@ -45,8 +44,9 @@ const POSITIONS_MAX: usize = 1024;
 ///
 /// After any input (`handle_*`, `consumed`), drain `poll_transmit` and `poll_event` before the next.
 pub struct Endpoint {
-    shared: Shared,
-    sessions: BTreeMap<u32, Session>,
+    pub(crate) shared: Shared,
+    pub(crate) sessions: BTreeMap<u32, Session>,
+    pub(crate) invitations: Invitations,
     /// Names served, without id, the own among them once it is subscribed, and the id of their subscription.
     names: BTreeMap<FullName, u64>,
     /// What ended sessions answered last.
@@ -64,6 +64,7 @@ impl Endpoint {
         Self {
             shared: Shared::new(config, identity, verifier, seed),
             sessions: BTreeMap::new(),
+            invitations: Invitations::default(),
             names: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             positions: BTreeMap::new(),
@@ -132,6 +133,8 @@ impl Endpoint {
                 self.on_subscription_answer(now, id, Err("no answer from the node".to_owned()));
             } else if let TimerKey::Tombstone(id) = key {
                 self.tombstones.remove(&id);
+            } else if let TimerKey::Invitation(id) = key {
+                self.expire_invitation(id);
             }
         }
         self.sweep(now);
@@ -213,6 +216,11 @@ impl Endpoint {
                 Ok(())
             }
             Command::Open { config, id } => self.open(now, ticket, config, id),
+            Command::AnswerInvitation { invitation, accept } => {
+                self.answer_invitation(now, invitation, accept)?;
+                self.shared.complete(ticket, Ok(Outcome::Done));
+                Ok(())
+            }
             Command::Invite { session, name } => self.on_session(session, |session, shared| {
                 session.invite(shared, now, ticket, name)
             }),
@@ -413,7 +421,11 @@ impl Endpoint {
             self.shared.counters.replayed += 1;
             return;
         }
-        if self.shared.authenticate(now, message).is_none() {
+        let Some(verified) = self.shared.authenticate(now, message) else {
+            return;
+        };
+        if !self.invitations.policy.may_knock(&verified.subject) {
+            self.shared.counters.invitations_refused += 1;
             return;
         }
         if self.answered_discoveries.len() >= DISCOVERIES_MAX {
@@ -455,8 +467,14 @@ impl Endpoint {
         })
     }
 
-    /// An invitation from a verified peer. Nothing is kept for one that is refused (W8).
-    fn on_join_request(&mut self, now: Now, message: &Message, join: &JoinRequest, verified: &Verified) {
+    /// An invitation from a verified peer, which `invitations.rs` admits or not. Nothing is kept for one that is refused (W8).
+    pub(crate) fn on_join_request(
+        &mut self,
+        now: Now,
+        message: &Message,
+        join: &JoinRequest,
+        verified: &Verified,
+    ) {
         if message.message_id == 0 || !self.serves(&message.destination) {
             self.shared.counters.unexpected += 1;
             return;
@@ -476,8 +494,7 @@ impl Endpoint {
                 return;
             }
         };
-        if !self.has_room_for_invitation(&message.source) {
-            self.shared.counters.invitations_refused += 1;
+        if !self.admits(now, message, join, verified) {
             return;
         }
         if let Some(mut old) = self.sessions.remove(&message.session_id) {
@@ -513,20 +530,6 @@ impl Endpoint {
         }
         session.reply_to_join(shared, now, message);
         self.sessions.insert(message.session_id, session);
-    }
-
-    fn has_room_for_invitation(&self, peer: &FullName) -> bool {
-        let joining = || {
-            self.sessions
-                .values()
-                .filter(|session| matches!(session.state, State::Joining { .. }))
-        };
-        let of_peer = joining()
-            .filter(|session| session.roster.moderator() == peer)
-            .count();
-        self.sessions.len() < SESSIONS_MAX
-            && joining().count() < HALF_JOINED_MAX
-            && of_peer < HALF_JOINED_PER_PEER_MAX
     }
 
     // ----- subscriptions -----

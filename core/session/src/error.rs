@@ -10,6 +10,7 @@ use slim_proto::limits::{
 };
 
 use crate::api::{CloseReason, PublishOutcome, SessionId};
+use crate::invitations::InvitationId;
 
 /// The caller asked for something that cannot be done; nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +27,9 @@ pub enum CommandError {
     /// This member is offline in the group.
     #[error("this application is offline in session {0}; go online first")]
     Offline(SessionId),
+    /// The application was not asked, has answered already, or took longer than a minute.
+    #[error("invitation {0} does not wait for an answer: it was answered, or took longer than a minute")]
+    InvitationUnknown(InvitationId),
     /// Only the moderator of a group may do this.
     #[error("only the moderator of session {0} can change its members")]
     NotModerator(SessionId),

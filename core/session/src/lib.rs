@@ -14,6 +14,7 @@ mod endpoint;
 mod epochs;
 mod error;
 mod exchange;
+mod invitations;
 mod invite;
 mod participant;
 mod presence;
@@ -35,3 +36,6 @@ pub use api::{
 };
 pub use endpoint::Endpoint;
 pub use error::{CommandError, InviteStep, OperationError};
+pub use invitations::{
+    Invitation, InvitationId, InvitationPolicy, InvitationRefusal, Inviters, SubjectPattern,
+};

@@ -601,7 +601,7 @@ impl Session {
             TimerKey::Refresh => self.on_refresh_due(shared, now),
             TimerKey::Repair => self.on_repair_due(shared, now),
             TimerKey::Evicted => self.end(shared, now, CloseReason::Removed),
-            TimerKey::Subscription(_) | TimerKey::Tombstone(_) => {
+            TimerKey::Subscription(_) | TimerKey::Invitation(_) | TimerKey::Tombstone(_) => {
                 debug_assert!(false, "endpoint timers do not reach sessions");
             }
         }

@@ -27,6 +27,8 @@ pub(crate) enum TimerKey {
     Evicted,
     /// The node did not confirm a subscription.
     Subscription(u64),
+    /// The application did not answer an invitation.
+    Invitation(u64),
     /// An ended session is forgotten.
     Tombstone(u32),
 }
@@ -45,6 +47,7 @@ impl TimerKey {
             Self::Repair => "epoch repair",
             Self::Evicted => "eviction",
             Self::Subscription(_) => "subscription",
+            Self::Invitation(_) => "unanswered invitation",
             Self::Tombstone(_) => "ended session",
         }
     }

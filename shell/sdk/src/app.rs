@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slim_proto::FullName;
-use slim_session::{Command, Counters, Outcome, SessionConfig, SessionId};
+use slim_proto::limits::HALF_JOINED_MAX;
+use slim_session::{Command, Counters, Invitation, Outcome, SessionConfig, SessionId};
 use tokio::sync::Notify;
 
 use crate::error::Error;
+use crate::invitation::PendingInvitation;
 use crate::request::{AppKey, AppLease, NewApp, Request, Requests};
 use crate::service::ServiceHandle;
 use crate::session::{Session, SessionShared};
@@ -54,6 +56,8 @@ struct AppState {
     sessions: BTreeMap<SessionId, Arc<SessionShared>>,
     /// Sessions that others opened and nobody accepted yet.
     incoming: VecDeque<Arc<SessionShared>>,
+    /// Invitations that nobody looked at yet.
+    invitations: VecDeque<Invitation>,
     closed: bool,
 }
 
@@ -95,6 +99,26 @@ impl AppShared {
         true
     }
 
+    /// Hands an invitation to `next_invitation`. The core has no more open ones than fit, so the oldest is no question
+    /// any more when there is no room.
+    pub(crate) fn ask(&self, invitation: Invitation) {
+        let mut state = self.lock();
+        if state.invitations.len() >= HALF_JOINED_MAX {
+            state.invitations.pop_front();
+        }
+        state.invitations.push_back(invitation);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    fn try_next_invitation(&self) -> Option<Result<Invitation, Error>> {
+        let mut state = self.lock();
+        match state.invitations.pop_front() {
+            Some(invitation) => Some(Ok(invitation)),
+            None => state.closed.then_some(Err(Error::Closed)),
+        }
+    }
+
     /// Nothing follows; returns the sessions that were open.
     pub(crate) fn close(&self) -> Vec<Arc<SessionShared>> {
         let mut state = self.lock();
@@ -114,13 +138,21 @@ impl AppShared {
     }
 
     async fn ready(&self) {
+        self.wait(|state| !state.incoming.is_empty()).await;
+    }
+
+    async fn invited(&self) {
+        self.wait(|state| !state.invitations.is_empty()).await;
+    }
+
+    async fn wait(&self, is_there: impl Fn(&AppState) -> bool) {
         loop {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);
             changed.as_mut().enable();
             let is_ready = {
                 let state = self.lock();
-                !state.incoming.is_empty() || state.closed
+                is_there(&state) || state.closed
             };
             if is_ready {
                 return;
@@ -185,6 +217,29 @@ impl App {
     pub fn accept_ready(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = Arc::clone(&self.handle.shared);
         async move { shared.ready().await }
+    }
+
+    /// The next invitation that waits for an answer, for an application whose policy is
+    /// [`Inviters::Asked`](crate::Inviters::Asked). Ends with [`Error::Closed`]. Cancel-safe.
+    pub async fn next_invitation(&self) -> Result<PendingInvitation, Error> {
+        loop {
+            if let Some(result) = self.try_next_invitation() {
+                return result;
+            }
+            self.handle.shared.invited().await;
+        }
+    }
+
+    /// The next invitation, if one waits, or the end of the application.
+    pub fn try_next_invitation(&self) -> Option<Result<PendingInvitation, Error>> {
+        let result = self.handle.shared.try_next_invitation()?;
+        Some(result.map(|details| PendingInvitation::new(details, Arc::clone(&self.handle))))
+    }
+
+    /// Resolves when [`try_next_invitation`](Self::try_next_invitation) would return something. Takes nothing.
+    pub fn invitation_ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.handle.shared);
+        async move { shared.invited().await }
     }
 
     /// Serves a further name, with the application's id. Resolves when the connected nodes confirmed it.

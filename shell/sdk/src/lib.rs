@@ -37,6 +37,7 @@ mod app;
 mod driver;
 mod error;
 mod inbox;
+mod invitation;
 mod request;
 mod servers;
 mod service;
@@ -47,6 +48,7 @@ pub use app::App;
 pub use driver::connection::ConnectionId;
 pub use error::{Cause, Error};
 pub use inbox::Item;
+pub use invitation::{AppOptions, PendingInvitation};
 pub use service::Service;
 pub use session::{Invited, PublishOptions, Removed, Session};
 
@@ -56,7 +58,7 @@ pub use slim_crypto::{Rng, os_seed};
 pub use slim_net::{DialError, TlsFailure, TlsSetupError};
 pub use slim_proto::{FullName, NameError, NameId, SessionKind, limits};
 pub use slim_session::{
-    CloseReason, CommandError, Counters, Direction, InviteStep, Member, MembershipChange, MissReason,
-    OperationError, PublishOutcome, Received, Reliability, SessionConfig, SessionId, SessionInfo,
-    SessionSnapshot,
+    CloseReason, CommandError, Counters, Direction, Invitation, InvitationPolicy, InviteStep, Inviters,
+    Member, MembershipChange, MissReason, OperationError, PublishOutcome, Received, Reliability,
+    SessionConfig, SessionId, SessionInfo, SessionSnapshot, SubjectPattern,
 };

@@ -11,12 +11,13 @@ use std::time::Duration;
 use slim_auth::{Identity, Verifier};
 use slim_config::ClientConfig;
 use slim_proto::FullName;
-use slim_session::{Command, Counters, Direction, Outcome, SessionConfig, SessionId, SessionSnapshot};
+use slim_session::{Command, Counters, Outcome, SessionConfig, SessionId, SessionSnapshot};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::app::AppShared;
 use crate::driver::connection::ConnectionId;
 use crate::error::Error;
+use crate::invitation::AppOptions;
 use crate::session::SessionShared;
 
 /// Requests that wait for the driver, each lane: a burst of one request per caller of a busy process.
@@ -35,7 +36,7 @@ pub(crate) enum Request {
         name: FullName,
         identity: Identity,
         verifier: Verifier,
-        direction: Direction,
+        options: AppOptions,
         reply: Reply<NewApp>,
     },
     Open {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use slim_auth::{Identity, Verifier};
 use slim_config::{ClientConfig, ServerConfig};
 use slim_proto::FullName;
-use slim_session::Direction;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
@@ -17,6 +16,7 @@ use crate::app::App;
 use crate::driver::Driver;
 use crate::driver::connection::{ConnectionId, Connections};
 use crate::error::Error;
+use crate::invitation::AppOptions;
 use crate::request::{self, Request, Requests};
 use crate::servers::Servers;
 use crate::warnings;
@@ -87,13 +87,13 @@ impl Service {
     }
 
     /// Creates an application with this name (without id; the id follows from the identity). Resolves when the
-    /// connected nodes know the name; without connection it is known to the applications of this service only.
+    /// connected nodes know the name; `options` is a `Direction` or [`AppOptions`]. Without connection it is known to the applications of this service only.
     pub async fn create_app(
         &self,
         name: FullName,
         identity: Identity,
         verifier: Verifier,
-        direction: Direction,
+        options: impl Into<AppOptions>,
     ) -> Result<App, Error> {
         if identity.secret_is_weak() {
             warnings::weak_secret();
@@ -103,7 +103,7 @@ impl Service {
             name,
             identity,
             verifier,
-            direction,
+            options: options.into(),
             reply,
         };
         let app = requests.ask(create).await?;

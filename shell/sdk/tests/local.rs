@@ -9,9 +9,57 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{SECRET, app, app_with_secret, config, end, group, message, name, text, within};
 use slim::{
-    CloseReason, CommandError, Error, Item, MembershipChange, OperationError, PublishOptions, Reliability,
-    Service, SessionKind, limits,
+    AppOptions, CloseReason, CommandError, Error, Identity, InvitationPolicy, Inviters, Item,
+    MembershipChange, OperationError, PublishOptions, Reliability, Rng, Service, SessionKind, limits,
 };
+
+#[tokio::test]
+async fn an_application_that_wants_to_be_asked_decides_about_each_invitation() {
+    let service = Service::new().unwrap();
+    let alice = app(&service, "org/ns/alice").await;
+    let identity = Identity::shared_secret("org/ns/bob", SECRET, &mut Rng::from_seed([9; 32])).unwrap();
+    let verifier = identity.verifier();
+    let options = AppOptions {
+        invitations: InvitationPolicy {
+            from: Inviters::Asked,
+            ..InvitationPolicy::default()
+        },
+        ..AppOptions::default()
+    };
+    let bob = within(service.create_app(name("org/ns/bob"), identity, verifier, options))
+        .await
+        .unwrap();
+    let session = within(alice.open(config(SessionKind::Group, "org/ns/channel")))
+        .await
+        .unwrap();
+    let inviting = tokio::spawn({
+        let session = session.clone();
+        async move { session.invite(name("org/ns/bob")).await }
+    });
+    let invitation = within(bob.next_invitation()).await.unwrap();
+    assert_eq!(invitation.details().inviter, alice.name());
+    let channel = invitation.details().channel.clone().unwrap();
+    assert!(channel.same_components(&name("org/ns/channel")), "{channel}");
+    assert!(invitation.details().subject.starts_with("org/ns/alice_"));
+    assert!(bob.sessions().is_empty(), "nothing is joined before the answer");
+    within(invitation.accept()).await.unwrap();
+    assert_eq!(within(inviting).await.unwrap().unwrap().member, bob.name());
+    assert_eq!(within(bob.accept()).await.unwrap().id(), session.id());
+
+    let opening = tokio::spawn({
+        let alice = alice.clone();
+        async move { alice.open(config(SessionKind::PointToPoint, "org/ns/bob")).await }
+    });
+    within(within(bob.next_invitation()).await.unwrap().decline())
+        .await
+        .unwrap();
+    let error = within(opening).await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, Error::Operation(OperationError::InviteFailed { .. })),
+        "{error}"
+    );
+    assert!(bob.try_accept().is_none());
+}
 
 #[tokio::test]
 async fn every_kind_of_session_carries_messages_both_ways() {

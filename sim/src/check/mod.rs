@@ -281,6 +281,10 @@ impl Check {
                 let session = self.label(session);
                 trace.note(now, "epoch", format!("{label}: epoch {epoch} in {session}"));
             }
+            // Applications of the simulator accept every invitation.
+            Event::Invited(_) | Event::InvitationRefused { .. } => {
+                self.saw("invitation questioned");
+            }
             Event::IdentityRefused { peer, .. } => {
                 self.saw("identity refused");
                 trace.note(

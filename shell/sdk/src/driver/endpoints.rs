@@ -135,6 +135,15 @@ impl LocalApp {
             Event::IdentityRefused { peer, reason } => {
                 self.refusals.log(now, &self.shared.name, &peer, &reason);
             }
+            Event::Invited(invitation) => self.shared.ask(invitation),
+            Event::InvitationRefused {
+                session,
+                inviter,
+                subject,
+                reason,
+            } => {
+                tracing::info!(app = %self.shared.name, %session, %inviter, subject, %reason, "invitation refused");
+            }
             Event::Closed { session, reason } => {
                 if let Some(shared) = self.shared.remove(session) {
                     shared.end(End::Session(reason));

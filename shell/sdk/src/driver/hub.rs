@@ -10,15 +10,14 @@ use slim_auth::{Identity, Verifier};
 use slim_crypto::Rng;
 use slim_proto::{Egress, Frame, FullName, Instant, Now};
 use slim_router::{LinkId, LinkInfo, Output, Router, RouterConfig};
-use slim_session::{
-    Command, Counters, Direction, Endpoint, EndpointConfig, Outcome, SessionId, SessionSnapshot,
-};
+use slim_session::{Command, Counters, Endpoint, EndpointConfig, Outcome, SessionId, SessionSnapshot};
 use tokio::sync::oneshot;
 
 use super::endpoints::{Effect, LocalApp, Pending, Unwanted};
 use super::link::UplinkSender;
 use crate::app::AppShared;
 use crate::error::Error;
+use crate::invitation::AppOptions;
 use crate::request::{AppKey, AppLease, CommandRequest, NewApp, Reply, Wake};
 use crate::session::SessionShared;
 
@@ -70,16 +69,17 @@ impl Hub {
         name: FullName,
         identity: Identity,
         verifier: Verifier,
-        direction: Direction,
+        options: AppOptions,
         reply: Reply<NewApp>,
     ) {
         let key = AppKey(self.next_app);
         self.next_app += 1;
         let config = EndpointConfig {
             name: name.without_id(),
-            direction,
+            direction: options.direction,
         };
-        let endpoint = Endpoint::new(config, identity, verifier, self.rng.derive());
+        let mut endpoint = Endpoint::new(config, identity, verifier, self.rng.derive());
+        endpoint.use_invitation_policy(options.invitations);
         let shared = Arc::new(AppShared::new(key, endpoint.name().clone()));
         let link = self.router.handle_link_up(now, LinkInfo::local());
         self.ends.insert(link, LinkEnd::App(key));
@@ -123,6 +123,7 @@ impl Hub {
             Command::Subscribe { name } => Effect::AddName(name.clone()),
             Command::Unsubscribe { name } => Effect::RemoveName(name.clone()),
             Command::Open { .. }
+            | Command::AnswerInvitation { .. }
             | Command::Invite { .. }
             | Command::Remove { .. }
             | Command::Publish { .. }

@@ -110,11 +110,10 @@ impl Driver {
                 name,
                 identity,
                 verifier,
-                direction,
+                options,
                 reply,
             } => {
-                self.hub
-                    .create_app(now, name, identity, verifier, direction, reply);
+                self.hub.create_app(now, name, identity, verifier, options, reply);
             }
             Request::Open { app, config, reply } => self.hub.open(now, app, *config, reply),
             Request::Command(request) => self.hub.command(now, request),
