@@ -34,15 +34,8 @@ pub struct JwtRules {
 impl JwtRules {
     /// Judges claims whose signature is verified; the time is left to [`Lifetime::check`].
     pub(crate) fn check(&self, claims: &Object) -> Result<Verified, IdentityError> {
-        let issuer = self.check_issuer(claims)?;
-        self.check_audience(claims)?;
-        if self.require_subject && !claims.contains_key("sub") {
-            return Err(IdentityError::MissingClaim(TokenPart::Subject));
-        }
-        let subject = subject(claims)?;
-        if !self.subjects.is_empty() && !self.subjects.iter().any(|accepted| accepted == subject) {
-            return Err(IdentityError::WrongSubject);
-        }
+        let issuer = self.check_origin(claims)?;
+        let subject = self.check_subject(claims)?;
         let lifetime = Lifetime::read(claims)?;
         Ok(Verified {
             subject: subject.to_owned(),
@@ -51,6 +44,30 @@ impl JwtRules {
             issued_at: lifetime.issued_at,
             expires_at: lifetime.expires_at,
         })
+    }
+
+    /// Who made the token, and for whom; gives the issuer.
+    pub(crate) fn check_origin<'a>(&self, claims: &'a Object) -> Result<Option<&'a str>, IdentityError> {
+        let issuer = self.check_issuer(claims)?;
+        self.check_audience(claims)?;
+        Ok(issuer)
+    }
+
+    /// Who the token is about.
+    pub(crate) fn check_subject<'a>(&self, claims: &'a Object) -> Result<&'a str, IdentityError> {
+        if self.require_subject && !claims.contains_key("sub") {
+            return Err(IdentityError::MissingClaim(TokenPart::Subject));
+        }
+        let subject = subject(claims)?;
+        if !self.subjects.is_empty() && !self.subjects.iter().any(|accepted| accepted == subject) {
+            return Err(IdentityError::WrongSubject);
+        }
+        Ok(subject)
+    }
+
+    /// True if a token without subject would be refused.
+    pub(crate) fn wants_subject(&self) -> bool {
+        self.require_subject || !self.subjects.is_empty()
     }
 
     fn check_issuer<'a>(&self, claims: &'a Object) -> Result<Option<&'a str>, IdentityError> {

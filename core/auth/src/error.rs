@@ -8,6 +8,8 @@ use slim_proto::limits::{
 };
 use slim_proto::{NameId, UnixTime};
 
+use crate::key_resolution::KeyFetchFailure;
+
 /// Why an identity or a verifier cannot be made, or why a token is refused.
 ///
 /// Those up to [`UnknownIssuer`](Self::UnknownIssuer) are the caller's fault; the others say what a peer's token
@@ -127,6 +129,29 @@ pub enum IdentityError {
         /// Whose keys are missing; one of the configured issuers.
         issuer: Arc<str>,
     },
+    /// The issuer is trusted, and its keys cannot be had. The token may be good.
+    #[error("the token cannot be checked without the keys of its issuer {issuer:?}: {failure}")]
+    IssuerUnavailable {
+        /// Whose keys are missing; one of the configured issuers.
+        issuer: Arc<str>,
+        /// Why.
+        failure: KeyFetchFailure,
+    },
+    /// An issuer whose keys are to be fetched must say where it is.
+    #[error(
+        "the issuer {issuer:?} cannot be asked for keys: it must be an https:// address, or http:// on this machine"
+    )]
+    IssuerAddress {
+        /// Which.
+        issuer: Arc<str>,
+    },
+}
+
+impl IdentityError {
+    /// True if keys of an issuer are missing that are being fetched: the same token may be accepted a moment later.
+    pub fn is_about_missing_keys(&self) -> bool {
+        matches!(self, Self::KeysUnavailable { .. } | Self::IssuerUnavailable { .. })
+    }
 }
 
 /// Why a text is no usable key set.

@@ -82,9 +82,12 @@ fn object(text: &str, part: TokenPart) -> Result<Object, IdentityError> {
     serde_json::from_slice(&json).map_err(|_| malformed())
 }
 
-/// The header of every token of a key, encoded.
+/// The header of every token of a key, encoded. An empty name of the key is left out.
 pub(crate) fn header(algorithm: Algorithm, key_id: &str) -> String {
-    let header = serde_json::json!({ "alg": algorithm.name(), "kid": key_id, "typ": "JWT" });
+    let mut header = serde_json::json!({ "alg": algorithm.name(), "typ": "JWT" });
+    if !key_id.is_empty() {
+        header["kid"] = key_id.into();
+    }
     URL_SAFE_NO_PAD.encode(header.to_string())
 }
 

@@ -66,12 +66,23 @@ impl Minter {
         if signer.subject.is_empty() {
             return Err(IdentityError::EmptySubject);
         }
+        let key = ("pubkey".to_owned(), STANDARD.encode(public_key).into());
+        Self::with_claim(signer, Some(key))
+    }
+
+    /// Tokens that are bound to no key: whoever has one has it all. For links (wire-routing A12), where a token
+    /// leaves only towards the node.
+    pub(crate) fn unbound(signer: JwtSigner) -> Result<Self, IdentityError> {
+        Self::with_claim(signer, None)
+    }
+
+    fn with_claim(signer: JwtSigner, claim: Option<(String, Value)>) -> Result<Self, IdentityError> {
         let lifetime_secs = signer.lifetime.as_secs();
         if lifetime_secs == 0 || lifetime_secs > TOKEN_LIFE_SECS {
             return Err(IdentityError::Lifetime { secs: lifetime_secs });
         }
         let mut claims = custom_claims(&signer.custom_claims)?;
-        claims.insert("pubkey".to_owned(), STANDARD.encode(public_key).into());
+        claims.extend(claim);
         if let Some(issuer) = signer.issuer {
             claims.insert("iss".to_owned(), issuer.into());
         }
@@ -80,7 +91,9 @@ impl Minter {
         }
         let key_id = signer.key_id.as_ref().unwrap_or(&signer.subject);
         let header = jwt::header(signer.key.algorithm(), key_id);
-        claims.insert("sub".to_owned(), signer.subject.into());
+        if !signer.subject.is_empty() {
+            claims.insert("sub".to_owned(), signer.subject.into());
+        }
         let minter = Self {
             key: signer.key,
             header,

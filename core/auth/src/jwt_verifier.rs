@@ -13,7 +13,7 @@ use slim_proto::limits::ISSUERS_MAX;
 
 use crate::claims::{self, JwtRules, Lifetime};
 use crate::error::{IdentityError, TokenPart};
-use crate::jwt;
+use crate::jwt::{self, Object};
 use crate::key_set::KeySet;
 use crate::verifier::Verified;
 
@@ -28,8 +28,19 @@ pub(crate) struct JwtVerifier {
 enum Keys {
     /// The same for all tokens.
     Fixed(KeySet),
-    /// Each issuer has its own: nobody can sign tokens in the name of another. Without keys: not fetched yet.
-    PerIssuer(BTreeMap<Arc<str>, Option<KeySet>>),
+    /// Each issuer has its own: nobody can sign tokens in the name of another.
+    PerIssuer(BTreeMap<Arc<str>, IssuerKeys>),
+}
+
+/// What is known of one issuer's keys.
+#[derive(Clone)]
+enum IssuerKeys {
+    /// Not fetched yet.
+    Unknown,
+    /// Not to be had, for now.
+    Unavailable(KeyFetchFailure),
+    /// Fetched.
+    Known(KeySet),
 }
 
 impl JwtVerifier {
@@ -41,10 +52,10 @@ impl JwtVerifier {
     }
 
     pub(crate) fn per_issuer(rules: JwtRules) -> Result<Self, IdentityError> {
-        let keys: BTreeMap<Arc<str>, Option<KeySet>> = rules
+        let keys: BTreeMap<Arc<str>, IssuerKeys> = rules
             .issuers
             .iter()
-            .map(|issuer| (issuer.as_str().into(), None))
+            .map(|issuer| (issuer.as_str().into(), IssuerKeys::Unknown))
             .collect();
         match keys.len() {
             0 => Err(IdentityError::NoIssuer),
@@ -57,12 +68,20 @@ impl JwtVerifier {
     }
 
     pub(crate) fn with_keys(&self, issuer: &str, keys: KeySet) -> Result<Self, IdentityError> {
+        self.with(issuer, IssuerKeys::Known(keys))
+    }
+
+    pub(crate) fn without_keys(&self, issuer: &str, failure: KeyFetchFailure) -> Result<Self, IdentityError> {
+        self.with(issuer, IssuerKeys::Unavailable(failure))
+    }
+
+    fn with(&self, issuer: &str, keys: IssuerKeys) -> Result<Self, IdentityError> {
         let mut changed = self.clone();
         let entry = match &mut changed.keys {
             Keys::PerIssuer(issuers) => issuers.get_mut(issuer),
             Keys::Fixed(_) => None,
         };
-        *entry.ok_or(IdentityError::UnknownIssuer)? = Some(keys);
+        *entry.ok_or(IdentityError::UnknownIssuer)? = keys;
         Ok(changed)
     }
 
@@ -71,15 +90,36 @@ impl JwtVerifier {
             Keys::Fixed(_) => Vec::new(),
             Keys::PerIssuer(issuers) => issuers
                 .iter()
-                .filter(|(_, keys)| keys.is_none())
+                .filter(|(_, keys)| !matches!(keys, IssuerKeys::Known(_)))
                 .map(|(issuer, _)| Arc::clone(issuer))
                 .collect(),
         }
     }
 
+    pub(crate) fn resolved_issuers(&self) -> Vec<Arc<str>> {
+        match &self.keys {
+            Keys::Fixed(_) => Vec::new(),
+            Keys::PerIssuer(issuers) => issuers.keys().cloned().collect(),
+        }
+    }
+
+    /// The issuer whose newer keys might accept a token that the present ones do not: the token names none of
+    /// them, and none has made it.
+    pub(crate) fn issuer_to_ask_again(&self, token: &str) -> Option<Arc<str>> {
+        let Keys::PerIssuer(issuers) = &self.keys else {
+            return None;
+        };
+        let token = jwt::read(token).ok()?;
+        let issuer = claims::issuer(&token.claims).ok()??;
+        match issuers.get_key_value(issuer)? {
+            (issuer, IssuerKeys::Known(keys)) if keys.may_be_outdated_for(&token) => Some(Arc::clone(issuer)),
+            _ => None,
+        }
+    }
+
     /// Signature first: of an unverified token only the issuer is believed, and only to choose keys that must then
     /// fit.
-    pub(crate) fn verify(&self, token: &str, now: Option<UnixTime>) -> Result<Verified, IdentityError> {
+    pub(crate) fn authentic(&self, token: &str, now: Option<UnixTime>) -> Result<Object, IdentityError> {
         let token = jwt::read(token)?;
         let keys = match &self.keys {
             Keys::Fixed(keys) => keys,
@@ -87,15 +127,26 @@ impl JwtVerifier {
                 let issuer =
                     claims::issuer(&token.claims)?.ok_or(IdentityError::MissingClaim(TokenPart::Issuer))?;
                 let (issuer, keys) = issuers.get_key_value(issuer).ok_or(IdentityError::WrongIssuer)?;
-                keys.as_ref().ok_or_else(|| IdentityError::KeysUnavailable {
-                    issuer: Arc::clone(issuer),
-                })?
+                match keys {
+                    IssuerKeys::Known(keys) => keys,
+                    IssuerKeys::Unknown => {
+                        return Err(IdentityError::KeysUnavailable {
+                            issuer: Arc::clone(issuer),
+                        });
+                    }
+                    IssuerKeys::Unavailable(failure) => {
+                        return Err(IdentityError::IssuerUnavailable {
+                            issuer: Arc::clone(issuer),
+                            failure: failure.clone(),
+                        });
+                    }
+                }
             }
         };
         keys.check(&token)?;
         if let Some(now) = now {
             Lifetime::read(&token.claims)?.check(now)?;
         }
-        self.rules.check(&token.claims)
+        Ok(token.claims)
     }
 }

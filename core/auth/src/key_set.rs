@@ -136,6 +136,15 @@ impl KeySet {
     }
 }
 
+impl KeySet {
+    /// True if a newer set of the same issuer may accept the token: no key here is the one that it names, and none
+    /// has made it.
+    pub(crate) fn may_be_outdated_for(&self, token: &Unverified<'_>) -> bool {
+        let named = token.key_id.is_some() && self.0.iter().any(|key| key.id == token.key_id);
+        !named && self.check(token).is_err()
+    }
+}
+
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = self.0.iter().map(|key| (&key.id, key.key.algorithm()));

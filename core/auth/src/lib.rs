@@ -8,24 +8,30 @@
 //! key ([`JwtSigner`]) or by somebody else, and checked with public keys ([`KeySet`]) under [`JwtRules`].
 //!
 //! What this crate deliberately does not do: decide what a subject may do, remember replays (both are the
-//! session's), fetch keys (the shell's; see [`Verifier::with_keys`]), or cache verdicts. Checking a shared-secret token costs one HMAC over some 250 bytes, about as
+//! session's), fetch keys (a [`KeyResolver`] says what to fetch, the shell fetches), or cache verdicts. Checking a shared-secret token costs one HMAC over some 250 bytes, about as
 //! much as the strong hash that a safe cache key would need.
 
+mod access_token;
 mod claims;
 mod error;
 mod identity;
 mod jwt;
 mod jwt_signer;
 mod jwt_verifier;
+mod key_resolution;
 mod key_set;
+mod link_token;
 mod message;
 mod token;
 mod verifier;
 
+pub use access_token::{AccessToken, GrantError, TokenGrant, read_grant, read_refusal, read_token_endpoint};
 pub use claims::JwtRules;
 pub use error::{AuthenticationError, IdentityError, KeySetError, SignatureFailure, TokenPart};
 pub use identity::Identity;
 pub use jwt_signer::JwtSigner;
+pub use key_resolution::{Fetch, FetchId, KeyFetchFailure, KeyResolver};
 pub use key_set::KeySet;
+pub use link_token::{LinkClaims, LinkSigner, LinkVerifier};
 pub use message::{authenticate, sign_message, verify_message};
 pub use verifier::{Verified, Verifier, claimed_subject};

@@ -12,6 +12,7 @@ use crate::claims::{self, JwtRules};
 use crate::error::IdentityError;
 use crate::jwt;
 use crate::jwt_verifier::JwtVerifier;
+use crate::key_resolution::KeyFetchFailure;
 use crate::key_set::KeySet;
 use crate::token;
 
@@ -74,6 +75,32 @@ impl Verifier {
         match &*self.0 {
             Inner::Jwt(jwt) => Ok(Self(Arc::new(Inner::Jwt(jwt.with_keys(issuer, keys)?)))),
             Inner::SharedSecret(_) => Err(IdentityError::UnknownIssuer),
+        }
+    }
+
+    /// A verifier that knows why it has no keys of this issuer: its tokens give
+    /// [`IdentityError::IssuerUnavailable`] until [`with_keys`](Self::with_keys) brings some.
+    pub fn without_keys(&self, issuer: &str, failure: KeyFetchFailure) -> Result<Self, IdentityError> {
+        match &*self.0 {
+            Inner::Jwt(jwt) => Ok(Self(Arc::new(Inner::Jwt(jwt.without_keys(issuer, failure)?)))),
+            Inner::SharedSecret(_) => Err(IdentityError::UnknownIssuer),
+        }
+    }
+
+    /// The issuers whose keys are to be fetched, and fetched again from time to time; empty if keys are fixed.
+    pub fn resolved_issuers(&self) -> Vec<Arc<str>> {
+        match &*self.0 {
+            Inner::Jwt(jwt) => jwt.resolved_issuers(),
+            Inner::SharedSecret(_) => Vec::new(),
+        }
+    }
+
+    /// The issuer that may have new keys, if a refused token is not made with one that is known: its keys may have
+    /// been rotated. Ask it at most once a minute, since everybody can make such a token.
+    pub fn issuer_to_ask_again(&self, token: &str) -> Option<Arc<str>> {
+        match &*self.0 {
+            Inner::Jwt(jwt) => jwt.issuer_to_ask_again(token),
+            Inner::SharedSecret(_) => None,
         }
     }
 
