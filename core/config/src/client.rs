@@ -5,10 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::Loaded;
+use crate::auth::ClientAuth;
 use crate::endpoint::Endpoint;
 use crate::error::{ConfigError, Problem, Warning};
 use crate::keepalive::ClientKeepalive;
 use crate::later;
+use crate::proxy::Proxy;
+use crate::rate_limit::RateLimit;
 use crate::section::{Field, Section};
 use crate::server::parse_endpoint;
 use crate::tls::{self, ClientTls};
@@ -21,6 +24,14 @@ pub struct ClientConfig {
     pub endpoint: Endpoint,
     /// How the link is protected; absent means plain text.
     pub tls: Option<ClientTls>,
+    /// What is shown to the node; absent means nothing.
+    pub auth: Option<ClientAuth>,
+    /// Through whom the node is reached.
+    pub proxy: Proxy,
+    /// How many messages may be sent; absent means any number.
+    pub rate_limit: Option<RateLimit>,
+    /// Only key exchanges that also resist quantum computers, in TLS and in the link negotiation.
+    pub enforce_pqc: bool,
     /// The HTTP authority to claim instead of the endpoint's.
     pub origin: Option<String>,
     /// HTTP headers sent with the call, by lower-case name.
@@ -103,6 +114,10 @@ impl ClientConfig {
         Self {
             endpoint,
             tls: None,
+            auth: None,
+            proxy: Proxy::default(),
+            rate_limit: None,
+            enforce_pqc: false,
             origin: None,
             headers: BTreeMap::new(),
             connect_timeout: None,
@@ -269,6 +284,10 @@ impl fmt::Debug for ClientConfig {
         f.debug_struct("ClientConfig")
             .field("endpoint", &self.endpoint)
             .field("tls", &self.tls)
+            .field("auth", &self.auth)
+            .field("proxy", &self.proxy)
+            .field("rate_limit", &self.rate_limit)
+            .field("enforce_pqc", &self.enforce_pqc)
             .field("origin", &self.origin)
             .field("headers", &headers)
             .field("connect_timeout", &self.connect_timeout)

@@ -4,6 +4,8 @@
 //! come out. A key that this release does not know, or knows but gives no effect, is an error: a misspelt
 //! `auth:` must never leave a listener open without a word. Reading the file is the caller's business.
 
+mod auth;
+mod authorization;
 mod client;
 mod duration;
 mod endpoint;
@@ -12,22 +14,34 @@ mod keepalive;
 mod later;
 mod nearest;
 mod node;
+mod proxy;
+mod rate_limit;
 mod runtime;
+mod secret;
 mod section;
 mod server;
 mod tls;
 mod tracing;
 mod tree;
 
+pub use auth::{
+    BasicAuth, ClientAuth, ClientJwtAuth, JwtAlgorithm, JwtClaims, JwtKey, JwtKeyFormat, JwtServerAuth,
+    JwtSource, JwtVerification, OidcClientAuth, OidcGrant, OidcServerAuth, RefreshToken, ServerAuth,
+    SpireConfig, StaticJwtAuth, SubjectBinding,
+};
+pub use authorization::{AuthMethod, AuthorizationConfig, AuthorizationRule, DefaultAccess, IdentityMatch};
 pub use client::{Backoff, ClientConfig, ConnectionType};
 pub use duration::parse_duration;
 pub use endpoint::{Endpoint, EndpointError, Scheme};
 pub use error::{ConfigError, DurationError, Place, Problem, Warning};
 pub use keepalive::{ClientKeepalive, ServerKeepalive};
 pub use node::{NodeConfig, ServiceConfig, ServiceId};
+pub use proxy::{Proxy, ProxyConfig};
+pub use rate_limit::{RateLimit, RateLimitError};
 pub use runtime::RuntimeConfig;
+pub use secret::SecretText;
 pub use server::ServerConfig;
-pub use tls::{CaSource, CertificateSource, ClientTls, KeyText, ServerTls, TlsVersion};
+pub use tls::{CaSource, CertificateSource, ClientTls, ServerTls, TlsVersion};
 pub use tracing::{LogLevel, TracingConfig};
 
 /// A parsed value and what the user should be told about its text.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::Loaded;
+use crate::authorization::AuthorizationConfig;
 use crate::client::ClientConfig;
 use crate::error::{ConfigError, Problem, Warning};
 use crate::later;
@@ -30,6 +31,10 @@ pub struct ServiceConfig {
     pub id: ServiceId,
     /// The id that it tells its links; absent means a random one.
     pub node_id: Option<String>,
+    /// Who may use which name; absent means that nothing is written about it.
+    pub authorization: Option<AuthorizationConfig>,
+    /// `dataplane.enforce_pqc`; every listener and client of the service has it too.
+    pub enforce_pqc: bool,
     /// Listeners.
     pub servers: Vec<ServerConfig>,
     /// Outgoing links.
@@ -134,6 +139,8 @@ impl ServiceConfig {
         Self {
             id: ServiceId { name: "0".into() },
             node_id: None,
+            authorization: None,
+            enforce_pqc: false,
             servers: vec![server],
             clients: Vec::new(),
         }
@@ -159,6 +166,8 @@ impl ServiceConfig {
         let mut service = Self {
             id,
             node_id: node_id.map(str::to_owned),
+            authorization: None,
+            enforce_pqc: false,
             servers: Vec::new(),
             clients: Vec::new(),
         };

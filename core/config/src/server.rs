@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::Loaded;
+use crate::auth::ServerAuth;
 use crate::endpoint::Endpoint;
 use crate::error::{ConfigError, Problem, Warning};
 use crate::keepalive::ServerKeepalive;
@@ -20,6 +21,10 @@ pub struct ServerConfig {
     pub endpoint: Endpoint,
     /// How its links are protected; absent means plain text.
     pub tls: Option<ServerTls>,
+    /// What a dialler must prove before its link opens; absent means nothing.
+    pub auth: Option<ServerAuth>,
+    /// Only key exchanges that also resist quantum computers, in TLS and in the link negotiation.
+    pub enforce_pqc: bool,
     /// Largest HTTP/2 frame that the peer may send, in MiB; absent means 64 KiB.
     pub max_frame_size: Option<u32>,
     /// Streams that one connection may have open; absent means 100.
@@ -63,6 +68,8 @@ impl ServerConfig {
         Self {
             endpoint,
             tls: None,
+            auth: None,
+            enforce_pqc: false,
             max_frame_size: None,
             max_concurrent_streams: None,
             max_header_list_size: None,

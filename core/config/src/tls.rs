@@ -3,12 +3,18 @@
 //! TLS is on unless `insecure: true` says otherwise. The two never mix: a block that asks for both, or an endpoint
 //! whose scheme says the opposite, is an error and not a choice of ours. Files are named here and read elsewhere.
 
-use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::secret::SecretText;
 
 mod parse;
 
 pub(crate) use parse::{client, server};
+
+/// A look is one `stat` for each file. Certificates are replaced long before they expire, so a minute would do; ten
+/// seconds are what somebody who replaced a file is willing to watch the log.
+pub(crate) const RELOAD_INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
 
 /// What a listener that speaks TLS shows and demands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +25,20 @@ pub struct ServerTls {
     pub client_ca: Option<CaSource>,
     /// The one version that is spoken.
     pub version: TlsVersion,
+    /// Pause between two looks at the files, which are read again when they changed.
+    pub reload_interval: Duration,
+}
+
+impl ServerTls {
+    /// This certificate and every default.
+    pub fn new(source: CertificateSource) -> Self {
+        Self {
+            source,
+            client_ca: None,
+            version: TlsVersion::default(),
+            reload_interval: RELOAD_INTERVAL_DEFAULT,
+        }
+    }
 }
 
 /// What a client that speaks TLS believes and shows.
@@ -36,6 +56,8 @@ pub struct ClientTls {
     pub skip_verify: bool,
     /// The one version that is spoken.
     pub version: TlsVersion,
+    /// Pause between two looks at the files, which are read again when they changed.
+    pub reload_interval: Duration,
 }
 
 /// An empty block: whom the system trusts, under the endpoint's name.
@@ -48,6 +70,7 @@ impl Default for ClientTls {
             server_name: None,
             skip_verify: false,
             version: TlsVersion::default(),
+            reload_interval: RELOAD_INTERVAL_DEFAULT,
         }
     }
 }
@@ -90,7 +113,7 @@ pub enum CertificateSource {
         /// The certificate, then what leads from it to the CA.
         cert: String,
         /// Its private key.
-        key: KeyText,
+        key: SecretText,
     },
 }
 
@@ -107,26 +130,4 @@ pub enum CaSource {
         /// The text.
         data: String,
     },
-}
-
-/// A private key as PEM text, which no log and no error shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyText(String);
-
-impl KeyText {
-    /// Takes the text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text; only for whoever makes the key of it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for KeyText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
 }

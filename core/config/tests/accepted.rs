@@ -78,6 +78,8 @@ fn every_server_key_arrives() {
         ServerConfig {
             endpoint: "127.0.0.1:1".parse().unwrap(),
             tls: None,
+            auth: None,
+            enforce_pqc: false,
             max_frame_size: Some(4),
             max_concurrent_streams: Some(7),
             max_header_list_size: Some(4096),

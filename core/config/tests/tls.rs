@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use slim_config::{
-    CaSource, CertificateSource, ClientConfig, ClientTls, KeyText, Loaded, ServerConfig, ServerTls,
+    CaSource, CertificateSource, ClientConfig, ClientTls, Loaded, SecretText, ServerConfig, ServerTls,
     TlsVersion,
 };
 
@@ -30,7 +30,7 @@ fn files() -> CertificateSource {
 fn texts() -> CertificateSource {
     CertificateSource::Pem {
         cert: "C".to_owned(),
-        key: KeyText::new("K"),
+        key: SecretText::new("K"),
     }
 }
 
@@ -63,11 +63,7 @@ fn a_listener_reads_its_certificate_in_both_spellings_and_the_old_one_warns_once
         ),
     ] {
         let loaded = server(tls);
-        let expected = ServerTls {
-            source,
-            client_ca: None,
-            version: TlsVersion::Tls13,
-        };
+        let expected = ServerTls::new(source);
         assert_eq!(loaded.config.tls, Some(expected), "{tls}");
         let expected: Vec<String> = warning
             .map(|old| format!("tls.{old}: {old:?} is the old name of this key; write \"tls.source\""))
@@ -159,6 +155,7 @@ fn every_key_of_a_client_arrives() {
             server_name: Some("node.example".into()),
             skip_verify: false,
             version: TlsVersion::Tls12,
+            ..ClientTls::default()
         })
     );
     let old = client(

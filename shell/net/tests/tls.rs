@@ -28,11 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const NAMES: &[&str] = &["localhost", "127.0.0.1"];
 
 fn server_tls(pair: &Pair) -> ServerTls {
-    ServerTls {
-        source: pair.source(),
-        client_ca: None,
-        version: TlsVersion::Tls13,
-    }
+    ServerTls::new(pair.source())
 }
 
 /// A client that trusts this CA and nobody else.
@@ -63,9 +59,8 @@ async fn frames_pass_in_both_directions_under_each_version() {
     let path = directory.write("ca.pem", &ca.pem);
     for version in [TlsVersion::Tls12, TlsVersion::Tls13] {
         let mut server = Server::start(Some(ServerTls {
-            source: files.clone(),
-            client_ca: None,
             version,
+            ..ServerTls::new(files.clone())
         }))
         .await;
         // The roots of the system may be there as well, whatever they are on this machine.

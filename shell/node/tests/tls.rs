@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use certificates::{Ca, Directory, Life};
 use common::{is_ok_end, strict_server, within};
-use slim_config::{ClientConfig, ClientTls, NodeConfig, ServerConfig, ServerTls, TlsVersion};
+use slim_config::{ClientConfig, ClientTls, NodeConfig, ServerConfig, ServerTls};
 use slim_net::dial;
 use slim_node::{Node, NodeCounters};
 
@@ -78,11 +78,7 @@ async fn a_node_dials_another_with_certificates_on_both_sides_and_leaves_in_orde
 async fn draining_ends_a_protected_call_with_status_ok_and_abandons_handshakes() {
     let ca = Ca::new("ca");
     let server = ServerConfig {
-        tls: Some(ServerTls {
-            source: ca.server(&["127.0.0.1"], Life::Valid).source(),
-            client_ca: None,
-            version: TlsVersion::Tls13,
-        }),
+        tls: Some(ServerTls::new(ca.server(&["127.0.0.1"], Life::Valid).source())),
         ..strict_server()
     };
     let (node, address) = common::start(server).await;

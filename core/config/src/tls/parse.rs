@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{CaSource, CertificateSource, ClientTls, KeyText, ServerTls, TlsVersion};
+use super::{CaSource, CertificateSource, ClientTls, ServerTls, TlsVersion};
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{ConfigError, Problem, Warning};
 use crate::later;
+use crate::secret::SecretText;
 use crate::section::{Field, Section};
 
 const SERVER_KEYS: &[&str] = &[
@@ -91,9 +92,9 @@ pub(crate) fn server(
     )?;
     check_scheme(entry, endpoint, true)?;
     Ok(Some(ServerTls {
-        source,
         client_ca,
         version,
+        ..ServerTls::new(source)
     }))
 }
 
@@ -130,6 +131,7 @@ pub(crate) fn client(
         server_name,
         skip_verify,
         version,
+        ..ClientTls::default()
     };
     if tls.skip_verify {
         let place = section.field("insecure_skip_verify").unwrap_or(field).place();
@@ -232,7 +234,7 @@ fn certificate(
     } else {
         CertificateSource::Pem {
             cert: text(cert_field)?,
-            key: KeyText::new(text(key_field)?),
+            key: SecretText::new(text(key_field)?),
         }
     }))
 }
@@ -250,7 +252,7 @@ fn typed_certificate(field: &Field<'_>) -> Result<Option<CertificateSource>, Con
         },
         SourceKind::Pem => CertificateSource::Pem {
             cert: text(cert)?,
-            key: KeyText::new(text(key)?),
+            key: SecretText::new(text(key)?),
         },
     }))
 }

@@ -12,7 +12,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
     date_time_ymd,
 };
-use slim_config::{CaSource, CertificateSource, KeyText};
+use slim_config::{CaSource, CertificateSource, SecretText};
 
 /// A CA.
 pub struct Ca {
@@ -108,7 +108,7 @@ impl Pair {
     pub fn source(&self) -> CertificateSource {
         CertificateSource::Pem {
             cert: self.cert.clone(),
-            key: KeyText::new(&self.key),
+            key: SecretText::new(&self.key),
         }
     }
 }
