@@ -1,5 +1,10 @@
 //! Subscription requests of local applications that wait for their uplinks: aggregate, repeat, expire
 //! (wire-routing A7.4).
+//!
+//! An Unsubscribe must carry the id of its Subscribe (A7.3) and an acknowledgement carries nothing but that id. So
+//! an answer to a Subscribe that comes late looks like one to the Unsubscribe, and must not be believed: the
+//! request itself may have been lost. What may still come is counted; such an answer makes the request go out
+//! again, and what no Subscribe can have caused any more is the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,13 +25,15 @@ pub(crate) struct PendingRequest {
     pub(crate) request_id: u64,
     /// The application's request.
     pub(crate) frame: Frame,
-    /// Uplinks that did not answer yet.
-    waiting: BTreeSet<LinkId>,
+    /// Uplinks that did not answer yet, each with the answers to an earlier Subscribe that may still come from it.
+    waiting: BTreeMap<LinkId, u32>,
     /// At least one uplink said yes.
     confirmed: bool,
     /// The first refusal.
     refusal: Option<String>,
     sends: u32,
+    /// It went to an uplink more than once, so the first may have done what the second finds done.
+    repeated: bool,
     next_send: Instant,
 }
 
@@ -39,6 +46,17 @@ pub(crate) struct Completed {
     pub(crate) outcome: Result<(), String>,
     /// Uplinks that never answered.
     pub(crate) silent: BTreeSet<LinkId>,
+}
+
+/// What follows from an answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Answered {
+    /// Others have yet to answer.
+    Waiting,
+    /// The answer may be one to an earlier Subscribe: send the Unsubscribe again, to be sure.
+    Doubtful(Frame),
+    /// The request is over.
+    Completed(Box<Completed>),
 }
 
 /// What is to be done after time passed.
@@ -66,7 +84,7 @@ impl PendingRequest {
         key: SubscriptionKey,
         request_id: u64,
         frame: &Frame,
-        uplinks: impl IntoIterator<Item = LinkId>,
+        waiting: BTreeMap<LinkId, u32>,
         now: Instant,
     ) -> Self {
         Self {
@@ -74,11 +92,21 @@ impl PendingRequest {
             key,
             request_id,
             frame: frame.clone(),
-            waiting: uplinks.into_iter().collect(),
+            waiting,
             confirmed: false,
             refusal: None,
             sends: 1,
+            repeated: false,
             next_send: now + SUBSCRIPTION_ACK_INTERVAL,
+        }
+    }
+
+    /// Answers of this uplink that may still come: each send has one (wire-routing A7.4).
+    pub(crate) fn unanswered(&self, uplink: LinkId) -> u32 {
+        if self.waiting.contains_key(&uplink) {
+            self.sends
+        } else {
+            self.sends.saturating_sub(1)
         }
     }
 }
@@ -115,7 +143,7 @@ impl PendingRequests {
     /// Waits for one more uplink, which was just sent the request.
     pub(crate) fn add_uplink(&mut self, wire_id: u64, uplink: LinkId) {
         if let Some(request) = self.by_id.get_mut(&wire_id) {
-            request.waiting.insert(uplink);
+            request.waiting.insert(uplink, 0);
         }
     }
 
@@ -125,25 +153,36 @@ impl PendingRequests {
         uplink: LinkId,
         wire_id: u64,
         outcome: Result<(), String>,
-    ) -> Result<Option<Completed>, ()> {
+    ) -> Result<Answered, ()> {
         let request = self.by_id.get_mut(&wire_id).ok_or(())?;
-        if !request.waiting.remove(&uplink) {
-            return Err(());
-        }
+        let earlier = request.waiting.get_mut(&uplink).ok_or(())?;
+        let is_unsubscribe = request.action == SubscriptionAction::Unsubscribe;
         match outcome {
+            Ok(()) if *earlier > 0 => {
+                *earlier -= 1;
+                request.repeated = true;
+                return Ok(Answered::Doubtful(request.frame.clone()));
+            }
             Ok(()) => request.confirmed = true,
+            // Whichever request was refused, the routing node has no such subscription, as wished: an earlier send
+            // of this one removed it, or the Subscribe was lost or refused.
+            Err(_) if is_unsubscribe && (*earlier > 0 || request.repeated) => request.confirmed = true,
             Err(text) => {
                 request.refusal.get_or_insert(text);
             }
         }
-        Ok(self.complete_if_answered(wire_id))
+        request.waiting.remove(&uplink);
+        Ok(match self.complete_if_answered(wire_id) {
+            Some(completed) => Answered::Completed(Box::new(completed)),
+            None => Answered::Waiting,
+        })
     }
 
     /// An uplink is gone; returns the requests that waited for nobody else.
     pub(crate) fn uplink_down(&mut self, uplink: LinkId) -> Vec<Completed> {
         let mut affected = Vec::new();
         for (wire_id, request) in &mut self.by_id {
-            if request.waiting.remove(&uplink) {
+            if request.waiting.remove(&uplink).is_some() {
                 // The routing node forgot the subscription with the link.
                 request.confirmed |= request.action == SubscriptionAction::Unsubscribe;
                 affected.push(*wire_id);
@@ -172,8 +211,9 @@ impl PendingRequests {
                 continue;
             }
             request.sends += 1;
+            request.repeated = true;
             request.next_send = now + SUBSCRIPTION_ACK_INTERVAL;
-            due.extend(request.waiting.iter().map(|uplink| Due::Repeat {
+            due.extend(request.waiting.keys().map(|uplink| Due::Repeat {
                 wire_id: *wire_id,
                 uplink: *uplink,
                 frame: request.frame.clone(),
@@ -188,7 +228,7 @@ impl PendingRequests {
                             "no acknowledgement from the routing node after {SUBSCRIPTION_SENDS_MAX} sends"
                         )
                     })),
-                    silent: std::mem::take(&mut request.waiting),
+                    silent: std::mem::take(&mut request.waiting).into_keys().collect(),
                     request,
                 })));
             }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use slim_proto::Frame;
 
+use crate::acks::PendingRequest;
 use crate::link::LinkId;
 use crate::subscriptions::{EncodedName, SubscriptionKey};
 
@@ -25,7 +26,10 @@ pub(crate) struct Announcement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     /// With the announcement's own id; acknowledged or about to be.
-    WithId,
+    WithId {
+        /// Answers to it that may still come when it is no longer waited for.
+        unanswered: u32,
+    },
     /// Replayed with id 0 after a reconnect (wire-routing A11.2); one such record per name and uplink.
     Replayed,
 }
@@ -35,6 +39,17 @@ pub(crate) enum Told {
 pub(crate) struct Announcements {
     by_key: BTreeMap<SubscriptionKey, Announcement>,
     next_wire_id: u64,
+}
+
+impl Announcement {
+    /// The Subscribe is no longer waited for; remembers how many answers to it may still come.
+    pub(crate) fn note_unanswered(&mut self, subscribe: &PendingRequest) {
+        for (uplink, told) in &mut self.uplinks {
+            if let Told::WithId { unanswered } = told {
+                *unanswered = subscribe.unanswered(*uplink);
+            }
+        }
+    }
 }
 
 impl Announcements {

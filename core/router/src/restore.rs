@@ -31,12 +31,12 @@ pub(crate) fn replay(
             .is_some_and(|request| request.action == SubscriptionAction::Subscribe);
         let (told, wire_id) = if unacknowledged {
             pending.add_uplink(announcement.wire_id, uplink);
-            (Told::WithId, announcement.wire_id)
+            (Told::WithId { unanswered: 0 }, announcement.wire_id)
         } else {
             (Told::Replayed, 0)
         };
         announcement.uplinks.insert(uplink, told);
-        if told == Told::WithId || names.insert(key.name) {
+        if told != Told::Replayed || names.insert(key.name) {
             replays.push(Replay {
                 frame: announcement.frame.clone(),
                 wire_id,

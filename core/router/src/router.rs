@@ -10,7 +10,7 @@ use slim_proto::limits::{SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_LINK_MAX};
 use slim_proto::{Egress, Frame, FrameKind, HeaderView, Instant, Now};
 use tracing::{debug, trace};
 
-use crate::acks::PendingRequests;
+use crate::acks::{Answered, PendingRequests};
 use crate::announcements::Announcements;
 use crate::counters::{Counters, DropReason};
 use crate::fib::{Fib, Target, TextRoutes};
@@ -151,7 +151,7 @@ impl Router {
     }
 
     /// A link is gone: its records and routes go at once (wire-routing A11.3). Unknown links are ignored.
-    pub fn handle_link_down(&mut self, _now: Now, link: LinkId) {
+    pub fn handle_link_down(&mut self, now: Now, link: LinkId) {
         let Some(info) = self.info(link) else {
             return;
         };
@@ -162,12 +162,12 @@ impl Router {
             self.uplinks_changed = true;
             self.announcements.uplink_down(link);
             for completed in self.pending.uplink_down(link) {
-                self.complete(completed);
+                self.complete(now.mono, completed);
             }
         }
         if info.class == LinkClass::Local {
             for key in removed {
-                self.withdraw(&key);
+                self.withdraw(now.mono, &key);
             }
         }
         if let Some(state) = self.links.try_remove(link.slot as usize) {
@@ -187,7 +187,7 @@ impl Router {
                 return;
             }
             Ok(FrameKind::Subscribe | FrameKind::Unsubscribe) => self.handle_subscription(now, link, frame),
-            Ok(FrameKind::SubscriptionAck) => self.handle_ack(link, frame),
+            Ok(FrameKind::SubscriptionAck) => self.handle_ack(now.mono, link, frame),
             // Later Link messages are ignored (wire-routing A4.3).
             Ok(FrameKind::Link) => Err(DropReason::Unexpected),
             Err(error) => Err(error.into()),
@@ -326,16 +326,18 @@ impl Router {
         }
     }
 
-    fn handle_ack(&mut self, link: LinkId, frame: &Frame) -> Result<(), DropReason> {
+    fn handle_ack(&mut self, now: Instant, link: LinkId, frame: &Frame) -> Result<(), DropReason> {
         let ack = SubscriptionAck::decode(frame)
             .map_err(|_| DropReason::Undecodable)?
             .ok_or(DropReason::Unexpected)?;
-        let completed = self
+        let answered = self
             .pending
             .handle_ack(link, ack.subscription_id, ack.outcome)
             .map_err(|()| DropReason::UnknownAck)?;
-        if let Some(completed) = completed {
-            self.complete(completed);
+        match answered {
+            Answered::Waiting => {}
+            Answered::Doubtful(request) => self.send_request(link, &request, ack.subscription_id),
+            Answered::Completed(completed) => self.complete(now, *completed),
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! The part of [`Router`] that speaks for local applications: what they subscribe to is announced on every uplink,
 //! and they are told when the routing node knows it.
 
+use std::collections::BTreeMap;
+
 use slim_proto::control::{SubscriptionAction, SubscriptionRequest};
 use slim_proto::limits::SUBSCRIPTIONS_PENDING_MAX;
 use slim_proto::{Frame, FullName, HeaderView, Instant, NameView};
@@ -72,7 +74,7 @@ impl Router {
         let announcement = self.announcements.announce(key, frame);
         announcement
             .uplinks
-            .extend(uplinks.iter().map(|uplink| (*uplink, Told::WithId)));
+            .extend(uplinks.iter().map(|uplink| (*uplink, Told::WithId { unanswered: 0 })));
         let wire_id = announcement.wire_id;
         if uplinks.is_empty() {
             self.ack(link, request_id, Ok(()));
@@ -83,7 +85,7 @@ impl Router {
             key,
             request_id,
             frame,
-            uplinks.iter().copied(),
+            uplinks.iter().map(|uplink| (*uplink, 0)).collect(),
             now,
         );
         self.pending.start(wire_id, request);
@@ -113,11 +115,12 @@ impl Router {
             }
         };
         self.stale.insert(key.name.bucket);
-        let Some(announcement) = self.announcements.remove(&key) else {
+        let Some(mut announcement) = self.announcements.remove(&key) else {
             self.ack(link, request_id, Ok(()));
             return;
         };
         if let Some(subscribe) = self.pending.cancel(announcement.wire_id) {
+            announcement.note_unanswered(&subscribe);
             let text = "unsubscribed before the routing node answered".to_owned();
             self.ack(link, subscribe.request_id, Err(text));
         }
@@ -137,19 +140,20 @@ impl Router {
         self.pending.start(announcement.wire_id, request);
     }
 
-    /// Takes an announcement back on every uplink that was told. Returns the uplinks that will acknowledge.
+    /// Takes an announcement back on every uplink that was told. Returns the uplinks that will acknowledge, each
+    /// with the answers to the announcement that may still come.
     fn send_unsubscribes(
         &mut self,
         key: &SubscriptionKey,
         announcement: &Announcement,
         frame: &Frame,
-    ) -> Vec<LinkId> {
-        let mut waiting = Vec::new();
+    ) -> BTreeMap<LinkId, u32> {
+        let mut waiting = BTreeMap::new();
         for (uplink, told) in &announcement.uplinks {
             match told {
-                Told::WithId => {
+                Told::WithId { unanswered } => {
                     self.send_request(*uplink, frame, announcement.wire_id);
-                    waiting.push(*uplink);
+                    waiting.insert(*uplink, *unanswered);
                 }
                 // Other subscriptions to the name may rely on the one record that the replay made.
                 Told::Replayed if self.announcements.has_replayed(key.name, *uplink) => {}
@@ -159,26 +163,34 @@ impl Router {
         waiting
     }
 
-    /// Takes a local record back whose application did not ask for it (it is gone, or its request failed).
-    /// Nobody waits for acknowledgements of that.
-    pub(super) fn withdraw(&mut self, key: &SubscriptionKey) {
-        let Some(announcement) = self.announcements.remove(key) else {
+    /// Takes a local record back whose application did not ask for it (it is gone, or its request failed). The
+    /// request is repeated like any other; only its answer interests nobody.
+    pub(super) fn withdraw(&mut self, now: Instant, key: &SubscriptionKey) {
+        let Some(mut announcement) = self.announcements.remove(key) else {
             return;
         };
-        self.pending.cancel(announcement.wire_id);
-        match SubscriptionRequest::decode(&announcement.frame) {
-            Ok(Some(request)) => {
-                let unsubscribe = SubscriptionRequest {
-                    action: SubscriptionAction::Unsubscribe,
-                    ..request
-                };
-                self.send_unsubscribes(key, &announcement, &unsubscribe.encode());
+        if let Some(subscribe) = self.pending.cancel(announcement.wire_id) {
+            announcement.note_unanswered(&subscribe);
+        }
+        let unsubscribe = match SubscriptionRequest::decode(&announcement.frame) {
+            Ok(Some(request)) => SubscriptionRequest {
+                action: SubscriptionAction::Unsubscribe,
+                ..request
             }
+            .encode(),
             // The table takes names that endpoints do not; only this process can have sent one.
             Ok(None) | Err(_) => {
-                warn!(link = %key.link, "subscription with an unusual name is not withdrawn")
+                warn!(link = %key.link, "subscription with an unusual name is not withdrawn");
+                return;
             }
+        };
+        let waiting = self.send_unsubscribes(key, &announcement, &unsubscribe);
+        if waiting.is_empty() || self.pending.len() >= SUBSCRIPTIONS_PENDING_MAX {
+            return;
         }
+        let action = SubscriptionAction::Unsubscribe;
+        let request = PendingRequest::new(action, *key, 0, &unsubscribe, waiting, now);
+        self.pending.start(announcement.wire_id, request);
     }
 
     pub(super) fn repeat_requests(&mut self, now: Instant) {
@@ -189,13 +201,13 @@ impl Router {
                     uplink,
                     frame,
                 } => self.send_request(uplink, &frame, wire_id),
-                Due::Complete(completed) => self.complete(*completed),
+                Due::Complete(completed) => self.complete(now, *completed),
             }
         }
     }
 
     /// Tells the application how its request ended; a failed Subscribe leaves nothing behind.
-    pub(super) fn complete(&mut self, completed: Completed) {
+    pub(super) fn complete(&mut self, now: Instant, completed: Completed) {
         let Completed {
             wire_id,
             request,
@@ -205,10 +217,15 @@ impl Router {
         if let Err(text) = &outcome {
             debug!(link = %request.key.link, wire_id, text, "subscription request failed");
         }
-        if outcome.is_err() && request.action == SubscriptionAction::Subscribe {
-            self.table.remove(&request.key);
-            self.stale.insert(request.key.name.bucket);
-            self.withdraw(&request.key);
+        if request.action == SubscriptionAction::Subscribe {
+            if let Some(announcement) = self.announcements.find_mut(&request.key) {
+                announcement.note_unanswered(&request);
+            }
+            if outcome.is_err() {
+                self.table.remove(&request.key);
+                self.stale.insert(request.key.name.bucket);
+                self.withdraw(now, &request.key);
+            }
         }
         self.ack(request.key.link, request.request_id, outcome);
         for link in silent {
