@@ -1,16 +1,14 @@
 //! The binary as a user runs it: its lines, its exits, its signals.
 #![cfg(unix)]
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
+mod common;
+
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-const TUTORIAL: &str = include_str!("../../../config/tutorial.yaml");
-const DEADLINE: Duration = Duration::from_secs(20);
+use common::{DEADLINE, Node, error_line, file, free_port, local, masked, services, slim, timed, tutorial_on};
+
 /// What the tutorial shows (S-23, S-24) after the time; thread numbers and the port are masked.
 const SIX_LINES: [&str; 6] = [
     "  INFO main ThreadId(NN) application_lifecycle: slim: Runtime started",
@@ -22,7 +20,7 @@ const SIX_LINES: [&str; 6] = [
 ];
 
 #[test]
-fn the_tutorials_six_lines_come_in_order_and_nothing_else_at_info() {
+fn s_22_s_23_s_24_s_25_the_tutorials_six_lines_come_in_order_and_nothing_else_at_info() {
     let port = free_port();
     let mut node = Node::start("six-lines", &tutorial_on(port), &[]);
     let mut lines: Vec<String> = (0..6).map(|_| node.line()).collect();
@@ -57,7 +55,7 @@ fn the_tutorials_six_lines_come_in_order_and_nothing_else_at_info() {
 }
 
 #[test]
-fn both_stop_signals_drain_and_exit_zero() {
+fn s_07_s_26_both_stop_signals_drain_and_exit_zero() {
     for signal in ["INT", "TERM"] {
         let mut node = Node::start(&format!("stop-{signal}"), &local("info"), &[]);
         node.wait_for("running service");
@@ -70,7 +68,7 @@ fn both_stop_signals_drain_and_exit_zero() {
 }
 
 #[test]
-fn an_idle_connection_does_not_keep_a_stopping_node() {
+fn s_07_an_idle_connection_does_not_keep_a_stopping_node() {
     let mut node = Node::start("stop-connected", &local("debug"), &[]);
     let address = node.address();
     let mut socket = TcpStream::connect(address).unwrap();
@@ -89,7 +87,7 @@ fn an_idle_connection_does_not_keep_a_stopping_node() {
 }
 
 #[test]
-fn the_log_level_and_the_columns_follow_the_configuration() {
+fn s_02_s_03_s_04_the_log_level_and_the_columns_follow_the_configuration() {
     let quiet = "tracing: {log_level: error}\n";
     let text = format!("{quiet}{}", services("127.0.0.1:0"));
     let mut node = Node::start("quiet", &text, &[]);
@@ -117,7 +115,7 @@ fn the_log_level_and_the_columns_follow_the_configuration() {
 }
 
 #[test]
-fn the_worker_threads_carry_their_configured_name() {
+fn s_06_the_worker_threads_carry_their_configured_name() {
     let text = format!(
         "runtime: {{thread_name: my-worker, n_cores: 1}}\n{}",
         services("127.0.0.1:0")
@@ -145,7 +143,7 @@ fn the_worker_threads_carry_their_configured_name() {
 }
 
 #[test]
-fn more_cores_than_there_are_is_a_warning() {
+fn s_05_more_cores_than_there_are_is_a_warning() {
     let text = format!("runtime: {{n_cores: 100000}}\n{}", services("127.0.0.1:0"));
     let mut node = Node::start("cores", &text, &[]);
     node.wait_for("running service");
@@ -159,7 +157,7 @@ fn more_cores_than_there_are_is_a_warning() {
 }
 
 #[test]
-fn the_configuration_may_come_from_the_environment() {
+fn s_21_the_configuration_may_come_from_the_environment() {
     let path = file("from-environment", &local("info"));
     let mut command = slim();
     command.env("CONFIG", &path);
@@ -170,7 +168,7 @@ fn the_configuration_may_come_from_the_environment() {
 }
 
 #[test]
-fn every_way_to_fail_is_one_line_and_an_exit_code_within_a_second() {
+fn s_11_s_12_s_13_every_way_to_fail_is_one_line_and_an_exit_code_within_a_second() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap();
     let misspelt = services("127.0.0.1:0").replace("endpoint", "endpiont");
@@ -228,7 +226,7 @@ fn every_way_to_fail_is_one_line_and_an_exit_code_within_a_second() {
 }
 
 #[test]
-fn a_second_node_on_the_same_port_says_so() {
+fn s_11_a_second_node_on_the_same_port_says_so() {
     let mut first = Node::start("first", &local("debug"), &[]);
     let address = first.address();
     let path = file("second", &services(&address.to_string()));
@@ -256,7 +254,7 @@ fn a_bad_filter_in_the_environment_is_named() {
 }
 
 #[test]
-fn the_version_names_date_revision_and_profile() {
+fn s_21_the_version_names_date_revision_and_profile() {
     for flag in ["--version", "-v"] {
         let (output, _) = timed(slim().arg(flag).env("CONFIG", "ignored"));
         assert!(output.status.success());
@@ -275,7 +273,7 @@ fn the_version_names_date_revision_and_profile() {
 }
 
 #[test]
-fn without_arguments_or_with_both_it_says_what_it_needs() {
+fn s_21_without_arguments_or_with_both_it_says_what_it_needs() {
     let (output, _) = timed(&mut slim());
     assert_eq!(output.status.code(), Some(2));
     assert!(error_line(&output).contains("--config FILE"));
@@ -285,189 +283,3 @@ fn without_arguments_or_with_both_it_says_what_it_needs() {
     assert!(text.contains("cannot be used with"), "{text}");
 }
 
-fn slim() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_slim"));
-    command
-        .env_remove("CONFIG")
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-fn tutorial_on(port: u16) -> String {
-    TUTORIAL.replace("46357", &port.to_string())
-}
-
-fn services(endpoint: &str) -> String {
-    format!(
-        "services: {{slim/0: {{dataplane: {{servers: [{{endpoint: '{endpoint}', tls: {{insecure: true}}}}]}}}}}}\n"
-    )
-}
-
-fn local(level: &str) -> String {
-    format!("tracing: {{log_level: {level}}}\n{}", services("127.0.0.1:0"))
-}
-
-/// A configuration file of its own for each test and run.
-fn file(name: &str, text: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.yaml", std::process::id()));
-    std::fs::write(&path, text).expect("a writable directory");
-    path
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
-
-fn timed(command: &mut Command) -> (Output, Duration) {
-    let before = Instant::now();
-    let output = command.output().expect("the binary runs");
-    (output, before.elapsed())
-}
-
-fn error_line(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(text.lines().count(), 1, "{text}");
-    text.trim_end().to_owned()
-}
-
-/// The line without its time, and with thread numbers masked.
-fn masked(line: &str) -> String {
-    let line = line.get("2025-07-31T09:07:45.859161Z".len()..).unwrap_or(line);
-    let Some((before, after)) = line.split_once("ThreadId(") else {
-        return line.to_owned();
-    };
-    let (number, rest) = after.split_once(')').expect("a closing bracket");
-    assert!(number.len() >= 2 && number.parse::<u32>().is_ok(), "{line}");
-    format!("{before}ThreadId(NN){rest}")
-}
-
-/// A running node, killed when the test ends early.
-struct Node {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Node {
-    fn start(name: &str, text: &str, environment: &[(&str, &str)]) -> Self {
-        let mut command = slim();
-        command
-            .arg("--config")
-            .arg(file(name, text))
-            .envs(environment.iter().copied());
-        Self::spawn(command)
-    }
-
-    fn spawn(mut command: Command) -> Self {
-        let mut child = command.spawn().expect("the binary runs");
-        let stdout = child.stdout.take().expect("piped");
-        let (line, lines) = channel();
-        thread::spawn(move || {
-            for text in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if line.send(text).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines }
-    }
-
-    fn line(&mut self) -> String {
-        match self.lines.recv_timeout(DEADLINE) {
-            Ok(line) => line,
-            Err(error) => panic!("no further line ({error}); {}", self.errors()),
-        }
-    }
-
-    fn wait_for(&mut self, part: &str) -> String {
-        loop {
-            let line = self.line();
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    /// The address that the system chose; needs the debug level.
-    fn address(&mut self) -> SocketAddr {
-        let line = self.wait_for("listening address=");
-        let (_, address) = line.rsplit_once('=').expect("a field");
-        address.parse().expect("an address")
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.child.id().to_string())
-            .status();
-        assert!(status.expect("kill is there").success());
-    }
-
-    /// Waits until the handlers are installed, as far as the system shows it, then signals.
-    fn signal_when_ready(&self, name: &str) {
-        let deadline = Instant::now() + DEADLINE;
-        while Instant::now() < deadline {
-            if self.catches_terminate() {
-                break;
-            }
-            thread::yield_now();
-        }
-        self.signal(name);
-    }
-
-    #[cfg(target_os = "linux")]
-    fn catches_terminate(&self) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        // SIGTERM is 15, so bit 14.
-        mask.is_some_and(|mask| mask & (1 << 14) != 0)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn catches_terminate(&self) -> bool {
-        true
-    }
-
-    fn exit(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("our child") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "still running");
-            thread::yield_now();
-        }
-    }
-
-    /// The lines that are left after the exit.
-    fn rest(&self) -> Vec<String> {
-        let mut rest = Vec::new();
-        loop {
-            match self.lines.recv_timeout(DEADLINE) {
-                Ok(line) => rest.push(line),
-                Err(RecvTimeoutError::Disconnected) => return rest,
-                Err(RecvTimeoutError::Timeout) => panic!("the output stays open"),
-            }
-        }
-    }
-
-    fn errors(&mut self) -> String {
-        let _ = self.child.kill();
-        let mut text = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            let _ = stderr.read_to_string(&mut text);
-        }
-        text
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
