@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_union_of_both_generations_is_understood() {
+    fn s_08_the_union_of_both_generations_is_understood() {
         for (text, milliseconds) in [
             ("10s", 10_000),
             ("500ms", 500),

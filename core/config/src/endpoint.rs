@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_tcp_spellings_are_understood() {
+    fn s_11_all_tcp_spellings_are_understood() {
         for (text, shown, loopback) in [
             ("0.0.0.0:46357", "0.0.0.0:46357", false),
             ("127.0.0.1:0", "127.0.0.1:0", true),

@@ -24,7 +24,7 @@ fn with_server(entry: &str) -> String {
 }
 
 #[test]
-fn an_unknown_key_is_named_at_every_level_with_its_line_and_the_nearest_key() {
+fn s_13_s_14_an_unknown_key_is_named_at_every_level_with_its_line_and_the_nearest_key() {
     let good = "endpoint: '127.0.0.1:1', tls: {insecure: true}";
     for (text, message) in [
         (
@@ -202,7 +202,7 @@ fn keys_of_later_releases_are_refused_by_name() {
 }
 
 #[test]
-fn a_listener_without_tls_block_misses_its_certificate() {
+fn s_12_a_listener_without_tls_block_misses_its_certificate() {
     let missing = "TLS is on and no certificate is configured (tls.source is missing); \
                    set it, or tls.insecure: true for a plain-text listener";
     for (entry, place) in [
@@ -224,7 +224,7 @@ fn a_listener_without_tls_block_misses_its_certificate() {
 }
 
 #[test]
-fn missing_and_empty_blocks_say_what_belongs_there() {
+fn s_09_s_13_missing_and_empty_blocks_say_what_belongs_there() {
     for (text, message) in [
         (
             "",
@@ -280,7 +280,7 @@ fn missing_and_empty_blocks_say_what_belongs_there() {
 }
 
 #[test]
-fn old_and_new_name_together_are_an_error() {
+fn s_10_old_and_new_name_together_are_an_error() {
     assert_eq!(
         refusal("services:\n  slim/0:\n    pubsub: {}\n    dataplane: {}\n"),
         "services.slim/0.pubsub (line 3): \"pubsub\" is the old name of \"dataplane\"; keep only \"dataplane\""
@@ -299,7 +299,7 @@ fn old_and_new_name_together_are_an_error() {
 }
 
 #[test]
-fn values_of_the_wrong_type_or_range_are_named() {
+fn s_02_s_05_s_08_values_of_the_wrong_type_or_range_are_named() {
     for (text, message) in [
         (
             "tracing: {log_level: loud}",
