@@ -183,7 +183,7 @@ def test_everything_works_on_one_core(endpoint: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["receive", "publish"])
-def test_ctrl_c_ends_the_process_within_a_second(endpoint: str, what: str) -> None:
+def test_s45_ctrl_c_ends_the_process_within_a_second(endpoint: str, what: str) -> None:
     with python(str(TESTS / "interrupted.py"), endpoint, what) as process:
         process.wait_for_line("waiting")
         started = time.monotonic()

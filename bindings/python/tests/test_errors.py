@@ -42,7 +42,7 @@ IMPATIENT = {"max_retries": 1, "timeout": datetime.timedelta(milliseconds=500)}
 PATIENCE = 1.0
 
 
-def test_connect_names_endpoint_and_cause_when_no_node_listens() -> None:
+def test_s34_connect_names_endpoint_and_cause_when_no_node_listens() -> None:
     async def scenario() -> None:
         app = await application(None, "alice")
         endpoint = f"http://127.0.0.1:{free_port()}"
@@ -55,7 +55,7 @@ def test_connect_names_endpoint_and_cause_when_no_node_listens() -> None:
     run(scenario())
 
 
-def test_connect_tries_for_ten_seconds_by_default() -> None:
+def test_s34_connect_tries_for_ten_seconds_by_default() -> None:
     async def scenario() -> None:
         app = await application(None, "alice")
         started = time.monotonic()
@@ -89,7 +89,7 @@ def test_a_wrong_configuration_is_a_value_error_with_the_path_of_the_key(config:
     run(scenario())
 
 
-def test_certificates_that_cannot_be_read_fail_at_once_and_are_named() -> None:
+def test_s16_certificates_that_cannot_be_read_fail_at_once_and_are_named() -> None:
     async def scenario() -> None:
         app = await application(None, "alice")
         started = time.monotonic()
@@ -123,7 +123,7 @@ def test_only_moderators_create_sessions() -> None:
     run(scenario())
 
 
-def test_unknown_sessions_are_named_in_the_words_of_old_programs() -> None:
+def test_s40_unknown_sessions_are_named_in_the_words_of_old_programs() -> None:
     async def scenario() -> None:
         app = await application(None, "alice")
         unknown = PySessionInfo(77)
@@ -163,7 +163,7 @@ def test_a_destination_that_is_neither_channel_nor_member_is_refused(endpoint: s
     run(scenario())
 
 
-def test_only_the_moderator_changes_the_group(endpoint: str) -> None:
+def test_s61_only_the_moderator_changes_the_group(endpoint: str) -> None:
     async def scenario() -> None:
         alice, bob = await application(endpoint, "alice"), await application(endpoint, "bob")
         async with alice, bob:
@@ -181,7 +181,7 @@ def test_only_the_moderator_changes_the_group(endpoint: str) -> None:
     run(scenario())
 
 
-def test_an_absent_invitee_is_named_after_the_documented_time(endpoint: str) -> None:
+def test_s39_an_absent_invitee_is_named_after_the_documented_time(endpoint: str) -> None:
     async def scenario() -> None:
         alice = await application(endpoint, "alice")
         info = await alice.create_session(streaming(CHANNEL, **IMPATIENT))
@@ -199,7 +199,7 @@ def test_an_absent_invitee_is_named_after_the_documented_time(endpoint: str) -> 
     run(scenario())
 
 
-def test_another_secret_on_one_side_fails_that_invitation_and_the_group_goes_on(endpoint: str) -> None:
+def test_s32_s64_another_secret_on_one_side_fails_that_invitation_and_the_group_goes_on(endpoint: str) -> None:
     async def scenario() -> None:
         alice, bob = await application(endpoint, "alice"), await application(endpoint, "bob")
         mallory = await application(endpoint, "mallory", secret="this is another secret of at least 32 bytes")
@@ -247,7 +247,7 @@ def test_a_timeout_error_carries_its_numbers() -> None:
     assert str(error) == "SLIM timeout error (session=8, message=7)"
 
 
-def test_lost_messages_are_an_error_of_receive_and_an_event_and_the_stream_goes_on(
+def test_s42_lost_messages_are_an_error_of_receive_and_an_event_and_the_stream_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # TCP below makes a loss hard to provoke, so the native session is a script.
@@ -304,7 +304,7 @@ def test_wrong_types_are_refused_by_name() -> None:
     run(scenario())
 
 
-def test_tracing_configurations_are_checked_with_the_path() -> None:
+def test_s50_tracing_configurations_are_checked_with_the_path() -> None:
     with pytest.raises(ValueError, match="log_level"):
         run(init_tracing({"log_level": "loud"}))
     with pytest.raises(ValueError, match="colour"):

@@ -66,7 +66,7 @@ def members(endpoint: str) -> Iterator[list[Member]]:
         yield everybody
 
 
-def test_a_group_of_twenty_processes_from_beginning_to_end(endpoint: str) -> None:
+def test_s40_s61_s62_a_group_of_twenty_processes_from_beginning_to_end(endpoint: str) -> None:
     with members(endpoint) as everybody:
         moderator, *participants = everybody
 

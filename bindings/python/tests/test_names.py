@@ -19,7 +19,7 @@ from slim_bindings._identity import subject_base
 ANY = 2**128 - 1
 
 
-def test_text_is_the_path_and_the_id_once_there_is_one() -> None:
+def test_s31_text_is_the_path_and_the_id_once_there_is_one() -> None:
     name = PyName("agntcy", "namespace", "moderator")
     assert f"{name}" == "agntcy/namespace/moderator"
     name.id = 1
@@ -75,7 +75,7 @@ def test_components_that_are_no_text_are_refused() -> None:
         PyName("a", "b", 3)  # type: ignore[arg-type]
 
 
-def test_identities_are_variants_of_their_class_and_hide_the_secret() -> None:
+def test_s32_identities_are_variants_of_their_class_and_hide_the_secret() -> None:
     provider = PyIdentityProvider.SharedSecret(identity="me", shared_secret="canary")
     verifier = PyIdentityVerifier.SharedSecret("me", "canary")
     assert isinstance(provider, PyIdentityProvider)
@@ -105,7 +105,7 @@ def test_directions_compare_with_numbers() -> None:
     ]
 
 
-def test_streaming_keeps_its_arguments_and_has_the_documented_defaults() -> None:
+def test_s36_streaming_keeps_its_arguments_and_has_the_documented_defaults() -> None:
     topic = PyName("a", "b", "c")
     config = PySessionConfiguration.Streaming(PySessionDirection.SENDER, topic=topic)
     assert isinstance(config, PySessionConfiguration)

@@ -96,7 +96,7 @@ def conversation(node: Node, mls: bool) -> bytes:
         return recorder.recorded
 
 
-def test_no_byte_through_the_node_shows_text_or_secret_of_an_encrypted_group(node: Node) -> None:
+def test_s32_s63_no_byte_through_the_node_shows_text_or_secret_of_an_encrypted_group(node: Node) -> None:
     recorded = conversation(node, mls=True)
     # The names are in clear, so the recorder was at the right place.
     assert b"alice" in recorded
@@ -104,7 +104,7 @@ def test_no_byte_through_the_node_shows_text_or_secret_of_an_encrypted_group(nod
     assert SECRET.encode() not in recorded
 
 
-def test_without_encryption_the_recorder_sees_the_text(node: Node) -> None:
+def test_s63_without_encryption_the_recorder_sees_the_text(node: Node) -> None:
     recorded = conversation(node, mls=False)
     # Each text went to the node and from there to the other process.
     assert recorded.count(MARKER) >= 2 * len(TEXTS)

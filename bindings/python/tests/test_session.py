@@ -22,7 +22,7 @@ from slim_bindings import (
 from support import CHANNEL, Node, application, free_port, greeted, group, identity, run, streaming
 
 
-def test_new_sets_the_id_of_the_name_that_it_is_given() -> None:
+def test_s31_s33_new_sets_the_id_of_the_name_that_it_is_given() -> None:
     async def scenario() -> None:
         app = await application(None, "new")
         assert app.local_name.id != 2**128 - 1
@@ -43,7 +43,7 @@ def test_an_id_given_by_the_caller_is_replaced() -> None:
     run(scenario())
 
 
-def test_a_group_hears_its_moderator_and_the_moderator_its_group(endpoint: str) -> None:
+def test_s40_s43_a_group_hears_its_moderator_and_the_moderator_its_group(endpoint: str) -> None:
     async def scenario() -> None:
         alice, bob, carol = [await application(endpoint, name) for name in ("alice", "bob", "carol")]
         async with alice, bob, carol:
@@ -63,7 +63,7 @@ def test_a_group_hears_its_moderator_and_the_moderator_its_group(endpoint: str) 
     run(scenario())
 
 
-def test_the_group_is_encrypted_and_every_member_sees_the_same_epoch(endpoint: str) -> None:
+def test_s63_the_group_is_encrypted_and_every_member_sees_the_same_epoch(endpoint: str) -> None:
     async def scenario() -> None:
         alice, bob = await application(endpoint, "alice"), await application(endpoint, "bob")
         async with alice, bob:
@@ -80,7 +80,7 @@ def test_the_group_is_encrypted_and_every_member_sees_the_same_epoch(endpoint: s
     run(scenario())
 
 
-def test_nothing_is_delivered_before_the_block_is_entered(endpoint: str) -> None:
+def test_s35_nothing_is_delivered_before_the_block_is_entered(endpoint: str) -> None:
     async def scenario() -> None:
         alice, bob = await application(endpoint, "alice"), await application(endpoint, "bob")
         async with alice:
@@ -97,7 +97,7 @@ def test_nothing_is_delivered_before_the_block_is_entered(endpoint: str) -> None
     run(scenario())
 
 
-def test_leaving_the_block_does_not_disconnect(endpoint: str) -> None:
+def test_s35_leaving_the_block_does_not_disconnect(endpoint: str) -> None:
     async def scenario() -> None:
         alice, bob = await application(endpoint, "alice"), await application(endpoint, "bob")
         async with alice, bob:
@@ -110,7 +110,7 @@ def test_leaving_the_block_does_not_disconnect(endpoint: str) -> None:
     run(scenario())
 
 
-def test_sessions_come_with_their_first_message_one_after_the_other(endpoint: str) -> None:
+def test_s41_s42_s65_sessions_come_with_their_first_message_one_after_the_other(endpoint: str) -> None:
     async def scenario() -> None:
         alice, bob = await application(endpoint, "alice"), await application(endpoint, "bob")
         channels = [PyName("org", "tests", f"channel{number}") for number in range(3)]
@@ -172,7 +172,7 @@ def test_payload_type_and_metadata_travel_with_the_message(endpoint: str) -> Non
     run(scenario())
 
 
-def test_members_and_events_tell_who_is_there(endpoint: str) -> None:
+def test_s61_members_and_events_tell_who_is_there(endpoint: str) -> None:
     async def scenario() -> None:
         alice, bob, carol = [await application(endpoint, name) for name in ("alice", "bob", "carol")]
         async with alice, bob, carol:
@@ -218,7 +218,7 @@ def test_events_hold_messages_back_for_receive(endpoint: str) -> None:
     run(scenario())
 
 
-def test_a_removed_member_is_told_and_the_group_goes_on(endpoint: str) -> None:
+def test_s61_a_removed_member_is_told_and_the_group_goes_on(endpoint: str) -> None:
     async def scenario() -> None:
         alice, bob, carol = [await application(endpoint, name) for name in ("alice", "bob", "carol")]
         async with alice, bob, carol:
@@ -238,7 +238,7 @@ def test_a_removed_member_is_told_and_the_group_goes_on(endpoint: str) -> None:
     run(scenario())
 
 
-def test_closing_the_session_ends_every_receive_for_good(endpoint: str) -> None:
+def test_s61_closing_the_session_ends_every_receive_for_good(endpoint: str) -> None:
     async def scenario() -> None:
         alice, bob = await application(endpoint, "alice"), await application(endpoint, "bob")
         async with alice, bob:
@@ -276,7 +276,7 @@ def test_a_hand_made_info_works_as_a_handle(endpoint: str) -> None:
     run(scenario())
 
 
-def test_a_printed_info_shows_number_and_names() -> None:
+def test_s37_a_printed_info_shows_number_and_names() -> None:
     async def scenario() -> None:
         alice = await application(None, "alice")
         info = await alice.create_session(streaming(CHANNEL))
@@ -286,7 +286,7 @@ def test_a_printed_info_shows_number_and_names() -> None:
     run(scenario())
 
 
-def test_session_configurations_are_read_back_and_cannot_change() -> None:
+def test_s61_session_configurations_are_read_back_and_cannot_change() -> None:
     async def scenario() -> None:
         alice = await application(None, "alice")
         config = streaming(CHANNEL, max_retries=3, timeout=datetime.timedelta(milliseconds=250))
@@ -339,7 +339,7 @@ def test_a_receiver_cannot_publish_and_a_sender_is_heard(endpoint: str) -> None:
     run(scenario())
 
 
-def test_applications_of_one_process_need_no_node() -> None:
+def test_s66_applications_of_one_process_need_no_node() -> None:
     async def scenario() -> None:
         alice, bob = await application(None, "local-alice"), await application(None, "local-bob")
         async with alice, bob:
@@ -349,7 +349,7 @@ def test_applications_of_one_process_need_no_node() -> None:
     run(scenario())
 
 
-def test_a_node_runs_inside_the_process() -> None:
+def test_s73_a_node_runs_inside_the_process() -> None:
     async def scenario() -> None:
         alice = await application(None, "alice")
         address = await alice.run_server({"endpoint": f"127.0.0.1:{free_port()}", "tls": {"insecure": True}})
@@ -387,7 +387,7 @@ def test_connections_are_shared_counted_and_given_back(endpoint: str) -> None:
     run(scenario())
 
 
-def test_routes_are_accepted_for_names_that_nobody_has(endpoint: str) -> None:
+def test_s38_routes_are_accepted_for_names_that_nobody_has(endpoint: str) -> None:
     async def scenario() -> None:
         alice = await application(endpoint, "alice")
         nobody = PyName("org", "tests", "nobody")
@@ -442,7 +442,7 @@ def test_the_module_functions_do_what_the_class_does(endpoint: str) -> None:
     run(scenario())
 
 
-def test_a_lost_link_is_restored_and_reliable_messages_get_through(tmp_path: Path) -> None:
+def test_s34_a_lost_link_is_restored_and_reliable_messages_get_through(tmp_path: Path) -> None:
     async def scenario(first: Node) -> None:
         alice, bob = await application(first.endpoint, "alice"), await application(first.endpoint, "bob")
         async with alice, bob:

@@ -57,7 +57,7 @@ def without_sleeps(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("attempt", range(RUNS))
-def test_participant_first_works_as_printed(tmp_path: Path, attempt: int) -> None:
+def test_s30_s38_s41_s42_s43_s44_s46_s49_participant_first_works_as_printed(tmp_path: Path, attempt: int) -> None:
     with start_node(tmp_path), script(TUTORIAL, "participant") as participant:
         participant.wait_for_line("Listening for sessions")
         with script(TUTORIAL, "moderator") as moderator:
@@ -65,7 +65,7 @@ def test_participant_first_works_as_printed(tmp_path: Path, attempt: int) -> Non
 
 
 @pytest.mark.parametrize("attempt", range(RUNS))
-def test_participant_first_works_without_any_sleep(tmp_path: Path, attempt: int) -> None:
+def test_s46_participant_first_works_without_any_sleep(tmp_path: Path, attempt: int) -> None:
     folder = without_sleeps(tmp_path)
     with start_node(tmp_path), script(folder, "participant") as participant:
         participant.wait_for_line("Listening for sessions")
@@ -74,7 +74,7 @@ def test_participant_first_works_without_any_sleep(tmp_path: Path, attempt: int)
 
 
 @pytest.mark.parametrize("attempt", range(RUNS))
-def test_moderator_first_works_as_printed(tmp_path: Path, attempt: int) -> None:
+def test_s47_moderator_first_works_as_printed(tmp_path: Path, attempt: int) -> None:
     with start_node(tmp_path), script(TUTORIAL, "moderator") as moderator:
         moderator.wait_for_line("Inviting")
         with script(TUTORIAL, "participant") as participant:
@@ -82,14 +82,14 @@ def test_moderator_first_works_as_printed(tmp_path: Path, attempt: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["moderator", "participant"])
-def test_a_script_as_printed_defines_main_and_does_nothing(name: str) -> None:
+def test_s48_a_script_as_printed_defines_main_and_does_nothing(name: str) -> None:
     with python(str(TUTORIAL / f"{name}.py")) as process:
         assert process.wait() == 0
         assert process.output == ""
 
 
 @pytest.mark.parametrize("name", ["moderator.py", "participant.py", "config.yaml"])
-def test_the_copies_are_those_of_the_tutorial(name: str) -> None:
+def test_s01_s44_the_copies_are_those_of_the_tutorial(name: str) -> None:
     copy = (TUTORIAL / name).read_bytes()
     assert copy
     # The originals lie beside the repository where it is developed, and nowhere else.
@@ -98,7 +98,7 @@ def test_the_copies_are_those_of_the_tutorial(name: str) -> None:
         assert copy == original.read_bytes()
 
 
-def test_the_weak_secret_of_the_tutorial_is_called_weak_once(tmp_path: Path) -> None:
+def test_s32_the_weak_secret_of_the_tutorial_is_called_weak_once(tmp_path: Path) -> None:
     shutil.copy(TUTORIAL / "participant.py", tmp_path)
     code = (
         f"import sys, asyncio; sys.path.insert(0, {str(tmp_path)!r}); import participant as p\n"
