@@ -64,7 +64,7 @@ fn a_commit_tells_what_it_did() {
 }
 
 #[test]
-fn a_removed_member_opens_nothing_later_and_says_nothing() {
+fn s_63_a_removed_member_opens_nothing_later_and_says_nothing() {
     let mut members = three();
     let [alice, bob, carol] = &mut members;
     let last = alice.seal("last");
@@ -92,7 +92,7 @@ fn a_removed_member_opens_nothing_later_and_says_nothing() {
 }
 
 #[test]
-fn a_newcomer_opens_nothing_from_before() {
+fn s_63_a_newcomer_opens_nothing_from_before() {
     let mut members = ["org/ns/alice", "org/ns/bob", "org/ns/carol"].map(|base| Member::new(base, 0));
     form(&mut members[..2], 0);
     let before = members[0].seal("before carol");

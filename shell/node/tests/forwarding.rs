@@ -31,7 +31,7 @@ async fn a_subscribed_name_gets_its_messages_with_one_hop_less() {
 }
 
 #[tokio::test]
-async fn a_message_for_one_goes_to_one_and_takes_turns() {
+async fn s_67_a_message_for_one_goes_to_one_and_takes_turns() {
     let (_node, address) = start(open_server()).await;
     let name = full_name("org/ns/app");
     let mut first = RawPeer::connect(address, "org/ns/app").await;

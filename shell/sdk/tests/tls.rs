@@ -53,7 +53,7 @@ async fn join(moderator: &Session, app: &App) -> Session {
 }
 
 #[tokio::test]
-async fn an_encrypted_group_meets_over_tls_with_and_without_client_certificates() {
+async fn s_16_an_encrypted_group_meets_over_tls_with_and_without_client_certificates() {
     let ca = Ca::new("ca");
     let pair = ca.server(&["127.0.0.1"], Life::Valid);
     for demands_certificates in [false, true] {
