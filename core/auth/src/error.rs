@@ -150,7 +150,10 @@ pub enum IdentityError {
 impl IdentityError {
     /// True if keys of an issuer are missing that are being fetched: the same token may be accepted a moment later.
     pub fn is_about_missing_keys(&self) -> bool {
-        matches!(self, Self::KeysUnavailable { .. } | Self::IssuerUnavailable { .. })
+        matches!(
+            self,
+            Self::KeysUnavailable { .. } | Self::IssuerUnavailable { .. }
+        )
     }
 }
 

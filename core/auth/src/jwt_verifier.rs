@@ -14,6 +14,7 @@ use slim_proto::limits::ISSUERS_MAX;
 use crate::claims::{self, JwtRules, Lifetime};
 use crate::error::{IdentityError, TokenPart};
 use crate::jwt::{self, Object};
+use crate::key_resolution::KeyFetchFailure;
 use crate::key_set::KeySet;
 use crate::verifier::Verified;
 
@@ -115,6 +116,15 @@ impl JwtVerifier {
             (issuer, IssuerKeys::Known(keys)) if keys.may_be_outdated_for(&token) => Some(Arc::clone(issuer)),
             _ => None,
         }
+    }
+
+    pub(crate) fn rules(&self) -> &JwtRules {
+        &self.rules
+    }
+
+    /// Everything that an identity's token must be.
+    pub(crate) fn verify(&self, token: &str, now: Option<UnixTime>) -> Result<Verified, IdentityError> {
+        self.rules.check(&self.authentic(token, now)?)
     }
 
     /// Signature first: of an unverified token only the issuer is believed, and only to choose keys that must then

@@ -38,7 +38,9 @@ pub enum KeyFetchFailure {
     #[error("no answer within {ISSUER_FETCH_TIMEOUT:?}")]
     TimedOut,
     /// The discovery document is that of another issuer.
-    #[error("its discovery document names another issuer; the configured issuer must be spelt as it spells itself")]
+    #[error(
+        "its discovery document names another issuer; the configured issuer must be spelt as it spells itself"
+    )]
     OtherIssuer,
     /// The discovery document points to keys on another server.
     #[error("its discovery document points to keys of another origin, which is refused")]
@@ -63,9 +65,22 @@ pub struct Fetch {
     pub url: String,
 }
 
+/// A verifier whose keys are learnt issuer by issuer: [`Verifier`] for identities,
+/// [`LinkVerifier`](crate::LinkVerifier) for links.
+pub trait HoldsKeys: Clone {
+    /// The issuers whose keys are to be fetched; empty if keys are fixed.
+    fn resolved_issuers(&self) -> Vec<Arc<str>>;
+
+    /// The same verifier with these keys of an issuer in place of older ones.
+    fn with_keys(&self, issuer: &str, keys: KeySet) -> Result<Self, IdentityError>;
+
+    /// The same verifier, which knows why it has no keys of this issuer.
+    fn without_keys(&self, issuer: &str, failure: KeyFetchFailure) -> Result<Self, IdentityError>;
+}
+
 /// Keeps the keys of a verifier's issuers up to date.
-pub struct KeyResolver {
-    verifier: Verifier,
+pub struct KeyResolver<V = Verifier> {
+    verifier: V,
     issuers: BTreeMap<Arc<str>, Issuer>,
     rng: Rng,
     next_fetch: u64,
@@ -105,16 +120,11 @@ enum Document {
     KeySet,
 }
 
-impl KeyResolver {
+impl<V: HoldsKeys> KeyResolver<V> {
     /// Resolves the keys of this verifier's issuers, starting now; of a verifier with fixed keys there are none.
     /// `http://` to other machines than this one is refused unless `plain_text` allows it: whoever is on the way
     /// could replace the keys.
-    pub fn new(
-        verifier: Verifier,
-        plain_text: bool,
-        now: Now,
-        seed: [u8; 32],
-    ) -> Result<Self, IdentityError> {
+    pub fn new(verifier: V, plain_text: bool, now: Now, seed: [u8; 32]) -> Result<Self, IdentityError> {
         let mut issuers = BTreeMap::new();
         for issuer in verifier.resolved_issuers() {
             if !has_usable_address(&issuer, plain_text) {
@@ -140,7 +150,7 @@ impl KeyResolver {
     }
 
     /// The verifier with all keys that are known.
-    pub fn verifier(&self) -> &Verifier {
+    pub fn verifier(&self) -> &V {
         &self.verifier
     }
 
@@ -162,10 +172,15 @@ impl KeyResolver {
 
     /// The shell fetched, or could not; the reason is for people.
     pub fn handle_fetched(&mut self, now: Now, id: FetchId, result: Result<&[u8], Arc<str>>) {
-        let found = self.issuers.iter().find_map(|(issuer, state)| match &state.phase {
-            Phase::Fetching { id: running, what, .. } if *running == id => Some((Arc::clone(issuer), *what)),
-            Phase::Fetching { .. } | Phase::Idle => None,
-        });
+        let found = self
+            .issuers
+            .iter()
+            .find_map(|(issuer, state)| match &state.phase {
+                Phase::Fetching {
+                    id: running, what, ..
+                } if *running == id => Some((Arc::clone(issuer), *what)),
+                Phase::Fetching { .. } | Phase::Idle => None,
+            });
         // Else it came too late, and another fetch has taken its place.
         let Some((issuer, what)) = found else { return };
         match what {
@@ -220,7 +235,7 @@ impl KeyResolver {
     }
 
     /// The verifier, if its keys changed since the last call: for everybody who holds an older one.
-    pub fn poll_verifier(&mut self) -> Option<Verifier> {
+    pub fn poll_verifier(&mut self) -> Option<V> {
         std::mem::take(&mut self.changed).then(|| self.verifier.clone())
     }
 
@@ -272,7 +287,6 @@ impl KeyResolver {
         let Some(state) = self.issuers.get_mut(issuer) else {
             return;
         };
-        tracing::debug!(issuer, %failure, "keys of an issuer cannot be fetched");
         state.phase = Phase::Idle;
         let pause = pause(state.failures, &mut self.rng);
         state.failures = state.failures.saturating_add(1);
@@ -286,7 +300,7 @@ impl KeyResolver {
         }
     }
 
-    fn replace(&mut self, verifier: Result<Verifier, IdentityError>) {
+    fn replace(&mut self, verifier: Result<V, IdentityError>) {
         match verifier {
             Ok(verifier) => {
                 self.verifier = verifier;
@@ -297,7 +311,7 @@ impl KeyResolver {
     }
 }
 
-impl std::fmt::Debug for KeyResolver {
+impl<V> std::fmt::Debug for KeyResolver<V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyResolver")
             .field("issuers", &self.issuers)
@@ -339,6 +353,3 @@ fn read_key_set(bytes: &[u8]) -> Result<KeySet, KeySetError> {
     let text = std::str::from_utf8(bytes).map_err(|_| KeySetError::NotKeySet)?;
     KeySet::from_published_jwks(text)
 }
-
-#[cfg(test)]
-mod tests;

@@ -30,7 +30,7 @@ pub use claims::JwtRules;
 pub use error::{AuthenticationError, IdentityError, KeySetError, SignatureFailure, TokenPart};
 pub use identity::Identity;
 pub use jwt_signer::JwtSigner;
-pub use key_resolution::{Fetch, FetchId, KeyFetchFailure, KeyResolver};
+pub use key_resolution::{Fetch, FetchId, HoldsKeys, KeyFetchFailure, KeyResolver};
 pub use key_set::KeySet;
 pub use link_token::{LinkClaims, LinkSigner, LinkVerifier};
 pub use message::{authenticate, sign_message, verify_message};

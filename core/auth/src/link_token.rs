@@ -15,6 +15,7 @@ use crate::claims::{JwtRules, Lifetime};
 use crate::error::IdentityError;
 use crate::jwt_signer::{JwtSigner, Minter};
 use crate::jwt_verifier::JwtVerifier;
+use crate::key_resolution::{HoldsKeys, KeyFetchFailure};
 use crate::key_set::KeySet;
 
 /// Checks bearer tokens of links. Cheap to clone; its keys never change.
@@ -50,6 +51,12 @@ impl LinkVerifier {
         Ok(Self(Arc::new(self.0.with_keys(issuer, keys)?)))
     }
 
+    /// The issuer that may have new keys, if a refused token is not made with one that is known; see
+    /// [`Verifier::issuer_to_ask_again`](crate::Verifier::issuer_to_ask_again).
+    pub fn issuer_to_ask_again(&self, token: &str) -> Option<Arc<str>> {
+        self.0.issuer_to_ask_again(token)
+    }
+
     /// The issuers whose keys are not known.
     pub fn issuers_without_keys(&self) -> Vec<Arc<str>> {
         self.0.issuers_without_keys()
@@ -73,6 +80,20 @@ impl LinkVerifier {
             expires_at,
             claims,
         })
+    }
+}
+
+impl HoldsKeys for LinkVerifier {
+    fn resolved_issuers(&self) -> Vec<Arc<str>> {
+        self.0.resolved_issuers()
+    }
+
+    fn with_keys(&self, issuer: &str, keys: KeySet) -> Result<Self, IdentityError> {
+        Self::with_keys(self, issuer, keys)
+    }
+
+    fn without_keys(&self, issuer: &str, failure: KeyFetchFailure) -> Result<Self, IdentityError> {
+        Ok(Self(Arc::new(self.0.without_keys(issuer, failure)?)))
     }
 }
 

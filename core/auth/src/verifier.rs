@@ -12,7 +12,7 @@ use crate::claims::{self, JwtRules};
 use crate::error::IdentityError;
 use crate::jwt;
 use crate::jwt_verifier::JwtVerifier;
-use crate::key_resolution::KeyFetchFailure;
+use crate::key_resolution::{HoldsKeys, KeyFetchFailure};
 use crate::key_set::KeySet;
 use crate::token;
 
@@ -152,6 +152,20 @@ fn verify_shared_secret(mac: &HmacKey, token: &str) -> Result<Verified, Identity
         issued_at: authentic.issued_at,
         expires_at: UnixTime(authentic.issued_at.0.saturating_add(TOKEN_LIFE_SECS)),
     })
+}
+
+impl HoldsKeys for Verifier {
+    fn resolved_issuers(&self) -> Vec<Arc<str>> {
+        Self::resolved_issuers(self)
+    }
+
+    fn with_keys(&self, issuer: &str, keys: KeySet) -> Result<Self, IdentityError> {
+        Self::with_keys(self, issuer, keys)
+    }
+
+    fn without_keys(&self, issuer: &str, failure: KeyFetchFailure) -> Result<Self, IdentityError> {
+        Self::without_keys(self, issuer, failure)
+    }
 }
 
 impl fmt::Debug for Verifier {

@@ -87,6 +87,9 @@ pub const KEY_PACKAGE_LIFE_SECS: u64 = 10 * 60;
 pub const MEMBERS_MAX: usize = 1000;
 /// Sessions of one application.
 pub const SESSIONS_MAX: usize = 10_000;
+/// Instances that one session to any instance of a name keeps a one-to-one session with; beyond it the one that waits
+/// longest is given up. Many more would hold heartbeats and timers for peers that are rarely spoken to.
+pub const ANYCAST_CONTACTS_MAX: usize = 64;
 /// Invitations that were accepted but not completed by a welcome, per application.
 pub const HALF_JOINED_MAX: usize = 64;
 /// A half-joined session ends after this (wire-session R10).
@@ -120,6 +123,20 @@ pub const KEY_SET_BYTES_MAX: usize = 128 * 1024;
 pub const KEY_SET_KEYS_MAX: usize = 32;
 /// Issuers that one verifier accepts.
 pub const ISSUERS_MAX: usize = 16;
+/// Keys of an issuer are fetched anew at this age (wire-session §1.5).
+pub const ISSUER_KEYS_LIFE: Duration = Duration::from_secs(3600);
+/// Keys that cannot be fetched anew are given up at this age: an issuer's outage of some hours ends no session, but
+/// a key that its issuer has withdrawn is not trusted for days.
+pub const ISSUER_KEYS_LIFE_MAX: Duration = Duration::from_secs(6 * 3600);
+/// A token with an unknown key makes its issuer be asked again, but not sooner than this after the last time:
+/// anybody can make such a token.
+pub const ISSUER_ASKED_AGAIN: Duration = Duration::from_secs(60);
+/// Deadline of one fetch, behind the deadline of the request itself ([`HTTP_REQUEST_TIMEOUT`]).
+pub const ISSUER_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
+/// First pause after a failed fetch; it doubles with each failure.
+pub const ISSUER_BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// Longest pause after a failed fetch.
+pub const ISSUER_BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// Longest answer of a web server that is read, in bytes: key sets and tokens, with room for a verbose one.
 pub const HTTP_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Longest head of such an answer, in bytes.
@@ -129,6 +146,7 @@ pub const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Redirects that are followed, each within one origin: a missing slash, an old path.
 pub const HTTP_REDIRECTS_MAX: usize = 3;
 
+const _: () = assert!(HTTP_REQUEST_TIMEOUT.as_secs() < ISSUER_FETCH_TIMEOUT.as_secs());
 const _: () = assert!(KEY_SET_BYTES_MAX <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(PAYLOAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(CREDENTIAL_REFRESH_SECS < TOKEN_LIFE_SECS);
