@@ -355,9 +355,20 @@ impl Endpoint {
     }
 
     fn on_command_message(&mut self, now: Now, message: &Message) {
+        if message.kind == MessageKind::DiscoveryReply && self.anycasts.is_asking(message) {
+            return self.on_instance_answer(now, message);
+        }
         let known = self.sessions.contains_key(&message.session_id);
+        if !known && self.anycasts.contains(message.session_id) {
+            // The number of a session that this application opened is not for others to open one.
+            self.shared.counters.unexpected += 1;
+            return;
+        }
         let buried = self.tombstones.contains_key(&message.session_id);
-        if !known && !buried && message.kind != MessageKind::JoinRequest {
+        let asks_for_us = message.kind == MessageKind::Heartbeat
+            && message.session_kind == SessionKind::Group
+            && message.destination == self.shared.name;
+        if !known && !buried && message.kind != MessageKind::JoinRequest && !asks_for_us {
             self.shared.counters.unknown_session += 1;
             return;
         }
@@ -371,6 +382,8 @@ impl Endpoint {
         }
         if let Some(session) = self.sessions.get_mut(&message.session_id) {
             session.on_control(&mut self.shared, now, message, &verified);
+        } else if asks_for_us {
+            self.tell_the_end(now, message);
         } else if let Some(Some(answer)) = self
             .tombstones
             .get(&message.session_id)
@@ -406,6 +419,22 @@ impl Endpoint {
             payload,
         );
         self.shared.send_command(now, &answer);
+    }
+
+    /// A member asks its silent moderator, by name, about a group that is none of ours any more: it did not hear the
+    /// end, or this process started anew. Who is no member of the group does not believe this message.
+    fn tell_the_end(&mut self, now: Now, message: &Message) {
+        self.shared.counters.unknown_session += 1;
+        let participants = vec![self.shared.name.clone(), message.source.clone()];
+        let close = Message::new(
+            self.shared.name.clone(),
+            message.source.clone(),
+            message.session_kind,
+            message.session_id,
+            self.shared.message_id(),
+            Payload::GroupClose { participants },
+        );
+        self.shared.send_command(now, &close);
     }
 
     /// Discovery is answered for every name served, without keeping a session (wire-session §4.5 i).

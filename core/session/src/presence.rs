@@ -22,17 +22,41 @@ impl Session {
         for name in self.roster.count_silence() {
             self.mark_offline(shared, now, &name);
         }
+        self.ask_silent_moderator(shared, now);
         let due = !self.active_since_tick || self.heartbeat_forced;
         self.active_since_tick = false;
         self.heartbeat_forced = false;
         if due && self.presence == Presence::Online && self.state == State::Active && self.roster.len() > 1 {
-            let epoch = self
-                .epochs
-                .as_ref()
-                .map_or(NO_EPOCH, |epochs| epochs.epoch().unwrap_or(NO_EPOCH));
+            let epoch = self.heartbeat_epoch();
             let control = self.control.clone();
             self.tell(shared, now, &control, Payload::Heartbeat { epoch });
         }
+    }
+
+    /// A group ends with its moderator's GROUP_CLOSE, which may have been lost, or with its process, which said
+    /// nothing. So a participant whose moderator is silent asks it by its own name: one that knows the session takes
+    /// it for the heartbeat that it is, one of ours that does not says that the group is over.
+    fn ask_silent_moderator(&self, shared: &mut Shared, now: Now) {
+        let moderator = self.roster.moderator();
+        let is_silent = self
+            .roster
+            .get(moderator)
+            .is_some_and(|entry| !entry.participant.online);
+        if is_silent
+            && self.is_group()
+            && !self.is_moderator()
+            && self.state == State::Active
+            && self.presence == Presence::Online
+        {
+            let moderator = moderator.clone();
+            let epoch = self.heartbeat_epoch();
+            self.tell(shared, now, &moderator, Payload::Heartbeat { epoch });
+        }
+    }
+
+    fn heartbeat_epoch(&self) -> u64 {
+        let epochs = self.epochs.as_ref();
+        epochs.map_or(NO_EPOCH, |epochs| epochs.epoch().unwrap_or(NO_EPOCH))
     }
 
     /// A member is alive, in this epoch.

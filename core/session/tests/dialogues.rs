@@ -5,10 +5,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Net, SECRET, group_config, pair_config};
+use common::{Net, SECRET, Verdict, group_config, pair_config};
 use slim_proto::MessageKind as K;
 use slim_session::{
-    CloseReason, Command, CommandError, Event, InviteStep, MembershipChange, MissReason, OperationError,
+    CloseReason, Command, CommandError, Direction, Endpoint, EndpointConfig, Event, InviteStep, MembershipChange, MissReason, OperationError,
     Outcome, SessionConfig,
 };
 
@@ -668,4 +668,57 @@ fn a_message_that_is_repeated_late_is_not_given_up_because_of_those_behind_it() 
     }
     let expected: Vec<String> = (1..=1000).map(|number| number.to_string()).collect();
     assert_eq!(net.texts("bob", session), expected);
+}
+
+#[test]
+fn a_member_that_did_not_hear_the_end_asks_its_silent_moderator() {
+    for mls in [false, true] {
+        let mut net = Net::with(&["alice", "bob"]);
+        let session = net.group("alice", mls, &["bob"]);
+        net.filter(|_, message| match message.kind {
+            K::GroupClose => Verdict::Drop,
+            _ => Verdict::Pass,
+        });
+        net.wait("alice", Command::Close { session }).unwrap();
+        net.lose_nothing();
+        assert_eq!(net.app("bob").endpoint.session_ids(), [session]);
+        // Silence is noticed within 30 s, and asked about at the next tick; long after the tombstone is gone as well.
+        net.advance(Duration::from_secs(if mls { 41 } else { 300 }));
+        assert!(net.app("bob").events.contains(&Event::Closed {
+            session,
+            reason: CloseReason::ByModerator
+        }));
+        assert_eq!(net.app("bob").endpoint.timer_count(Some(session)), 0);
+    }
+}
+
+#[test]
+fn a_group_ends_for_its_members_when_the_moderators_process_starts_anew() {
+    let mut net = Net::with(&["alice", "bob"]);
+    let session = net.group("alice", true, &["bob"]);
+    let alice = net.apps.get_mut("alice").unwrap();
+    let config = EndpointConfig {
+        name: "org/ns/alice".parse().unwrap(),
+        direction: Direction::Bidirectional,
+    };
+    let (identity, verifier) = (alice.identity.clone(), alice.identity.verifier());
+    alice.endpoint = Endpoint::new(config, identity, verifier, [77; 32]);
+    net.advance(Duration::from_secs(41));
+    assert!(net.app("bob").events.contains(&Event::Closed {
+        session,
+        reason: CloseReason::ByModerator
+    }));
+}
+
+#[test]
+fn a_silent_moderator_that_knows_the_group_takes_the_question_for_a_heartbeat() {
+    let mut net = Net::with(&["alice", "bob"]);
+    let session = net.group("alice", true, &["bob"]);
+    net.apps.get_mut("alice").unwrap().frozen = true;
+    net.advance(Duration::from_secs(60));
+    net.apps.get_mut("alice").unwrap().frozen = false;
+    net.advance(Duration::from_secs(60));
+    net.assert_agreement(session, &["alice", "bob"]);
+    net.publish("alice", session, "still here").unwrap();
+    assert_eq!(net.texts("bob", session), ["still here"]);
 }
