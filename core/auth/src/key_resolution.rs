@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde_json::Value;
 use slim_crypto::Rng;
 use slim_proto::limits::{
-    ISSUER_ASKED_AGAIN, ISSUER_BACKOFF_MAX, ISSUER_BACKOFF_MIN, ISSUER_FETCH_TIMEOUT, ISSUER_KEYS_LIFE,
-    ISSUER_KEYS_LIFE_MAX,
+    ISSUER_ASKED_AGAIN, ISSUER_BACKOFF_MAX, ISSUER_BACKOFF_MIN, ISSUER_FETCH_TIMEOUT, ISSUER_FOLLOWED,
+    ISSUER_KEYS_LIFE, ISSUER_KEYS_LIFE_MAX,
 };
 use slim_proto::{Instant, Now};
 
@@ -97,6 +97,10 @@ struct Issuer {
     began: Option<Instant>,
     /// When the keys that are known came.
     fetched: Option<Instant>,
+    /// What they were read from.
+    document: Vec<u8>,
+    /// The last fetch brought nothing new.
+    in_vain: bool,
     failures: u32,
 }
 
@@ -155,14 +159,20 @@ impl<V: HoldsKeys> KeyResolver<V> {
     }
 
     /// A token was refused that newer keys of this issuer might accept ([`Verifier::issuer_to_ask_again`]), or keys
-    /// are missing. The issuer is asked, unless it was a short time ago.
+    /// are missing. The issuer is asked, unless it was a short time ago: an issuer that rotates its keys is followed
+    /// at once, while forged tokens cause one fetch a minute.
     pub fn ask_again(&mut self, now: Now, issuer: &str) {
         let Some((issuer, state)) = self.issuers.get_key_value(issuer) else {
             return;
         };
+        let pause = if state.in_vain {
+            ISSUER_ASKED_AGAIN
+        } else {
+            ISSUER_FOLLOWED
+        };
         let recently = state
             .began
-            .is_some_and(|began| now.mono.saturating_since(began) < ISSUER_ASKED_AGAIN);
+            .is_some_and(|began| now.mono.saturating_since(began) < pause);
         // After a failure the back-off decides.
         if state.phase == Phase::Idle && state.failures == 0 && !recently {
             let issuer = Arc::clone(issuer);
@@ -191,9 +201,9 @@ impl<V: HoldsKeys> KeyResolver<V> {
             Document::KeySet => {
                 let keys = result
                     .map_err(|reason| KeyFetchFailure::Unreachable { reason })
-                    .and_then(|bytes| Ok(read_key_set(bytes)?));
+                    .and_then(|bytes| Ok((read_key_set(bytes)?, bytes)));
                 match keys {
-                    Ok(keys) => self.succeed(now, &issuer, keys),
+                    Ok((keys, document)) => self.succeed(now, &issuer, keys, document),
                     Err(failure) => self.fail(now, &issuer, failure),
                 }
             }
@@ -271,7 +281,7 @@ impl<V: HoldsKeys> KeyResolver<V> {
         }
     }
 
-    fn succeed(&mut self, now: Now, issuer: &str, keys: KeySet) {
+    fn succeed(&mut self, now: Now, issuer: &str, keys: KeySet, document: &[u8]) {
         let Some(state) = self.issuers.get_mut(issuer) else {
             return;
         };
@@ -279,6 +289,8 @@ impl<V: HoldsKeys> KeyResolver<V> {
         state.failures = 0;
         state.fetched = Some(now.mono);
         state.due = now.mono + ISSUER_KEYS_LIFE;
+        state.in_vain = state.document == document;
+        state.document = document.to_vec();
         self.replace(self.verifier.with_keys(issuer, keys));
     }
 

@@ -128,9 +128,11 @@ pub const ISSUER_KEYS_LIFE: Duration = Duration::from_secs(3600);
 /// Keys that cannot be fetched anew are given up at this age: an issuer's outage of some hours ends no session, but
 /// a key that its issuer has withdrawn is not trusted for days.
 pub const ISSUER_KEYS_LIFE_MAX: Duration = Duration::from_secs(6 * 3600);
-/// A token with an unknown key makes its issuer be asked again, but not sooner than this after the last time:
-/// anybody can make such a token.
+/// A token with an unknown key makes its issuer be asked again, but after a fetch that brought nothing new not
+/// sooner than this: anybody can make such a token.
 pub const ISSUER_ASKED_AGAIN: Duration = Duration::from_secs(60);
+/// The same after a fetch that brought other keys: its issuer rotates them, maybe every few seconds.
+pub const ISSUER_FOLLOWED: Duration = Duration::from_secs(1);
 /// Deadline of one fetch, behind the deadline of the request itself ([`HTTP_REQUEST_TIMEOUT`]).
 pub const ISSUER_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// First pause after a failed fetch; it doubles with each failure.
@@ -147,7 +149,15 @@ pub const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HTTP_REDIRECTS_MAX: usize = 3;
 
 const _: () = assert!(HTTP_REQUEST_TIMEOUT.as_secs() < ISSUER_FETCH_TIMEOUT.as_secs());
-const _: () = assert!(KEY_SET_BYTES_MAX <= HTTP_BODY_BYTES_MAX);
+const _: () = assert!(KEY_SET_BYTES_MAX <= HTTP_BODY_BYTES_MAX);/// Authorization rules of a node. Each is looked at once for each new link.
+pub const RULES_MAX: usize = 1000;
+/// Name patterns in all rules of a node; a link that matches them all then keeps about a MiB of them.
+pub const RULE_PATTERNS_MAX: usize = 10_000;
+/// Longest CEL expression, in bytes; its parser needs stack and time in proportion.
+pub const POLICY_BYTES_MAX: usize = 4096;
+/// Steps that the evaluation of a CEL expression may take in the worst case: some ten milliseconds, once a link.
+pub const POLICY_STEPS_MAX: u64 = 100_000;
+
 const _: () = assert!(PAYLOAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(CREDENTIAL_REFRESH_SECS < TOKEN_LIFE_SECS);
 const _: () = assert!(REORDER_MAX <= SEND_WINDOW_MAX);
