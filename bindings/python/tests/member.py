@@ -3,8 +3,8 @@
     member.py ENDPOINT NAME
 
 Commands: {"do": "open", "invite": [NAME, ...], "mls": true}, {"do": "publish", "texts": [TEXT, ...]},
-{"do": "whisper", "to": NAME, "text": TEXT}, {"do": "remove", "name": NAME}, {"do": "leave"}, {"do": "close"},
-{"do": "exit"}.
+{"do": "flood", "text": TEXT, "padding": 9, "count": 9}, {"do": "whisper", "to": NAME, "text": TEXT},
+{"do": "remove", "name": NAME}, {"do": "leave"}, {"do": "close"}, {"do": "exit"}.
 """
 
 from __future__ import annotations
@@ -66,6 +66,13 @@ async def main(endpoint: str, name: str) -> None:
                     assert info is not None
                     for text in command["texts"]:
                         await app.publish(info, text.encode(), CHANNEL)
+                case "flood":
+                    # All at once, and nobody waits for what becomes of them.
+                    assert info is not None
+                    text = b"%b %b" % (command["text"].encode(), b"x" * command["padding"])
+                    tasks.update(
+                        asyncio.create_task(app.publish(info, text, CHANNEL)) for _ in range(command["count"])
+                    )
                 case "whisper":
                     assert info is not None
                     await app.publish(info, command["text"].encode(), PyName("org", "tests", command["to"]))
