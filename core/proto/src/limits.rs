@@ -133,6 +133,11 @@ pub const ISSUER_KEYS_LIFE_MAX: Duration = Duration::from_secs(6 * 3600);
 pub const ISSUER_ASKED_AGAIN: Duration = Duration::from_secs(60);
 /// The same after a fetch that brought other keys: its issuer rotates them, maybe every few seconds.
 pub const ISSUER_FOLLOWED: Duration = Duration::from_secs(1);
+/// Verdicts on link tokens that a listener remembers: a thousand clients that dial again and again, in some
+/// megabytes at the longest claims.
+pub const LINK_VERDICTS_MAX: usize = 1024;
+/// Longest wait of a call for keys of its token's issuer that are being fetched; the call itself has five seconds.
+pub const LINK_KEYS_WAIT_MAX: Duration = Duration::from_secs(4);
 /// Deadline of one fetch, behind the deadline of the request itself ([`HTTP_REQUEST_TIMEOUT`]).
 pub const ISSUER_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// First pause after a failed fetch; it doubles with each failure.
@@ -149,7 +154,9 @@ pub const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HTTP_REDIRECTS_MAX: usize = 3;
 
 const _: () = assert!(HTTP_REQUEST_TIMEOUT.as_secs() < ISSUER_FETCH_TIMEOUT.as_secs());
-const _: () = assert!(KEY_SET_BYTES_MAX <= HTTP_BODY_BYTES_MAX);/// Authorization rules of a node. Each is looked at once for each new link.
+const _: () = assert!(KEY_SET_BYTES_MAX <= HTTP_BODY_BYTES_MAX);
+
+/// Authorization rules of a node. Each is looked at once for each new link.
 pub const RULES_MAX: usize = 1000;
 /// Name patterns in all rules of a node; a link that matches them all then keeps about a MiB of them.
 pub const RULE_PATTERNS_MAX: usize = 10_000;

@@ -167,6 +167,15 @@ impl FullName {
         self.name.prefix
     }
 
+    /// The name as it looks in a header that carries it with text and id.
+    pub fn view(&self) -> crate::NameView<'_> {
+        crate::NameView {
+            prefix: self.name.prefix,
+            id: Some(self.name.id),
+            text: Some(self.components()),
+        }
+    }
+
     /// The same components with another id.
     #[must_use]
     pub fn with_id(&self, id: NameId) -> Self {

@@ -6,12 +6,13 @@ use crate::workspace::Package;
 /// A crate and the crates of this workspace that it may use.
 ///
 /// A crate that is not listed is refused: adding one means deciding its layer here.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("slim-proto", &[]),
     ("slim-crypto", &[]),
     ("slim-config", &[]),
     ("slim-auth", &["slim-proto", "slim-crypto"]),
-    ("slim-router", &["slim-proto", "slim-crypto"]),
+    ("slim-policy", &["slim-proto"]),
+    ("slim-router", &["slim-proto", "slim-crypto", "slim-policy"]),
     ("slim-mls", &["slim-proto", "slim-crypto", "slim-auth"]),
     (
         "slim-session",
@@ -36,6 +37,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "slim-crypto",
             "slim-auth",
             "slim-router",
+            "slim-policy",
             "slim-config",
             "slim-http",
             "slim-net",
@@ -49,6 +51,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "slim-auth",
             "slim-mls",
             "slim-router",
+            "slim-policy",
             "slim-session",
             "slim-config",
             "slim-http",
@@ -67,6 +70,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "slim-auth",
             "slim-mls",
             "slim-router",
+            "slim-policy",
             "slim-session",
         ],
     ),
@@ -102,8 +106,9 @@ const CORE_THIRD_PARTIES: [&str; 12] = [
 ];
 
 /// Third parties that exactly one core crate may use: it is the one door to them.
-const CORE_DOORS: [(&str, &str); 7] = [
+const CORE_DOORS: [(&str, &str); 8] = [
     ("aws-lc-rs", "slim-crypto"),
+    ("cel", "slim-policy"),
     ("mls-rs", "slim-mls"),
     ("mls-rs-core", "slim-mls"),
     ("mls-rs-crypto-awslc", "slim-mls"),

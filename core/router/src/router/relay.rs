@@ -22,16 +22,16 @@ impl Router {
         if self.info(link).is_none() {
             return Err(DropReason::UnknownLink.to_string());
         }
-        let inserted = self.table.subscribe(link, &view(destination), 0);
+        let inserted = self.table.subscribe(link, &destination.view(), 0);
         inserted.map_err(|limit| limit.to_string())?;
-        self.stale.insert(EncodedName::of(&view(destination)).bucket);
+        self.stale.insert(EncodedName::of(&destination.view()).bucket);
         Ok(())
     }
 
     /// Takes [`set_route`](Self::set_route) back; false if there was no such route.
     pub fn remove_route(&mut self, link: LinkId, destination: &FullName) -> bool {
         let key = SubscriptionKey {
-            name: EncodedName::of(&view(destination)),
+            name: EncodedName::of(&destination.view()),
             link,
             subscription_id: 0,
         };
@@ -242,14 +242,5 @@ impl Router {
             .filter(|(_, state)| state.ingress.link().is_uplink())
             .map(|(_, state)| state.ingress.id())
             .collect()
-    }
-}
-
-/// A name as endpoints write it: id and text present.
-fn view(name: &FullName) -> NameView<'_> {
-    NameView {
-        prefix: name.prefix(),
-        id: Some(name.id()),
-        text: Some(name.components()),
     }
 }

@@ -1,0 +1,63 @@
+//! Who is at the other end of a link, as far as its listener verified it.
+
+use serde_json::Value;
+
+/// How an identity was proven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AuthMethod {
+    /// A user name and a password.
+    Basic,
+    /// A signed token under configured or resolved keys.
+    Jwt,
+    /// A token of an OpenID Connect provider.
+    Oidc,
+    /// A client certificate.
+    Certificate,
+    /// A JWT-SVID or X.509-SVID of the SPIFFE Workload API.
+    Spire,
+    /// Not at all.
+    #[default]
+    None,
+}
+
+impl AuthMethod {
+    /// Its word in configurations and policies.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Basic => "basic",
+            Self::Jwt => "jwt",
+            Self::Oidc => "oidc",
+            Self::Certificate => "certificate",
+            Self::Spire => "spire",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The verified identity of a link. Never the identity inside messages: a node does not check that one.
+///
+/// The default is a link that proved nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LinkIdentity {
+    /// The user name, `sub`, SPIFFE id or distinguished name.
+    pub subject: Option<String>,
+    /// Who vouches for it: `iss`, or the issuer of the certificate.
+    pub issuer: Option<String>,
+    /// How it was proven.
+    pub method: AuthMethod,
+    /// The verified claims of its token, a JSON object; [`Value::Null`] where there is no token.
+    pub claims: Value,
+}
+
+impl LinkIdentity {
+    /// The value of a claim, by the path of its name: `email`, or `realm.role` for a claim inside an object.
+    pub(crate) fn claim(&self, path: &str) -> Option<&Value> {
+        // A claim whose own name has dots (they are common: URLs) is meant before one inside another.
+        match self.claims.get(path) {
+            Some(value) => Some(value),
+            None => path
+                .split('.')
+                .try_fold(&self.claims, |value, key| value.get(key)),
+        }
+    }
+}
