@@ -581,6 +581,10 @@ impl Session {
     }
 
     fn deliver(&mut self, shared: &mut Shared, received: Received) {
+        if self.is_group() && self.reliability.is_some() && !self.delivered.is_new(&received) {
+            shared.counters.duplicate += 1;
+            return;
+        }
         self.inbox_messages += 1;
         self.inbox_bytes += received.payload.len();
         shared.event(Event::Received {

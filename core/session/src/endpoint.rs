@@ -16,6 +16,7 @@ use crate::api::{
     Command, Counters, EndpointConfig, Event, Outcome, Reliability, SessionConfig, SessionId,
     SessionSnapshot, Ticket,
 };
+use crate::delivered::Delivered;
 use crate::epochs::Epochs;
 use crate::error::{CommandError, OperationError};
 use crate::invitations::Invitations;
@@ -46,15 +47,26 @@ const POSITIONS_MAX: usize = 1024;
 pub struct Endpoint {
     pub(crate) shared: Shared,
     pub(crate) sessions: BTreeMap<u32, Session>,
+    /// Sessions with any instance of a name; each has some of the sessions above behind it.
+    pub(crate) anycasts: Anycasts,
     pub(crate) invitations: Invitations,
+    defaults: Defaults,
     /// Names served, without id, the own among them once it is subscribed, and the id of their subscription.
     names: BTreeMap<FullName, u64>,
-    /// What ended sessions answered last.
-    tombstones: BTreeMap<u32, Replay>,
+    tombstones: BTreeMap<u32, Tombstone>,
     /// Where the next stay in a group goes on counting. A member that was away in between and did not notice takes
     /// a message 1 for an old one.
     positions: BTreeMap<u32, u64>,
     answered_discoveries: BTreeMap<(FullName, u32), Instant>,
+}
+
+/// What is left of an ended session for a while.
+#[derive(Debug)]
+struct Tombstone {
+    /// What it answered last.
+    replay: Replay,
+    /// What it delivered, should the next stay hear it again.
+    delivered: Delivered,
 }
 
 impl Endpoint {
@@ -387,7 +399,7 @@ impl Endpoint {
         } else if let Some(Some(answer)) = self
             .tombstones
             .get(&message.session_id)
-            .and_then(|ended| ended.seen(&message.source, message.message_id))
+            .and_then(|ended| ended.replay.seen(&message.source, message.message_id))
         {
             // Our last answer was lost: a moderator still waits for it.
             let answer = answer.clone();
@@ -526,11 +538,13 @@ impl Endpoint {
         if !self.admits(now, message, join, verified) {
             return;
         }
+        let tombstone = self.tombstones.remove(&message.session_id);
+        let mut delivered = tombstone.map(|ended| ended.delivered).unwrap_or_default();
         if let Some(mut old) = self.sessions.remove(&message.session_id) {
             old.end(&mut self.shared, now, crate::api::CloseReason::Removed);
             self.remember_position(&old);
+            delivered = old.delivered;
         }
-        self.tombstones.remove(&message.session_id);
         let shared = &mut self.shared;
         let epochs = match join.mls_header_check_percent {
             Some(_) => match Epochs::new(&shared.identity, &shared.verifier, &mut shared.rng, now) {
@@ -557,6 +571,7 @@ impl Endpoint {
         if let Some(position) = self.positions.get(&message.session_id).filter(|_| group) {
             session.window = SendWindow::starting_at(*position);
         }
+        session.delivered = delivered.next_stay();
         session.reply_to_join(shared, now, message);
         self.sessions.insert(message.session_id, session);
     }
@@ -633,7 +648,11 @@ impl Endpoint {
             {
                 self.shared.timers.cancel(ENDPOINT, &TimerKey::Tombstone(oldest));
             }
-            self.tombstones.insert(id, session.replay);
+            let tombstone = Tombstone {
+                replay: session.replay,
+                delivered: session.delivered,
+            };
+            self.tombstones.insert(id, tombstone);
             self.shared
                 .timers
                 .set(ENDPOINT, TimerKey::Tombstone(id), now.mono + TOMBSTONE_LIFE);

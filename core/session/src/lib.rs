@@ -10,6 +10,7 @@ mod api;
 mod close;
 mod control;
 mod data;
+mod delivered;
 mod endpoint;
 mod epochs;
 mod error;

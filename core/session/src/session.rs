@@ -12,6 +12,7 @@ use crate::api::{
     CloseReason, Direction, Event, MembershipChange, MissReason, Outcome, Reliability, SessionId,
     SessionInfo, SessionSnapshot, Ticket,
 };
+use crate::delivered::Delivered;
 use crate::epochs::Epochs;
 use crate::error::OperationError;
 use crate::exchange::{Answered, Awaiting, Exchange, Purpose};
@@ -121,6 +122,7 @@ pub(crate) struct Session {
     /// Data of a future epoch, or from before the join was complete.
     pub(crate) parked: VecDeque<Message>,
     pub(crate) parked_bytes: usize,
+    pub(crate) delivered: Delivered,
     pub(crate) inbox_messages: usize,
     pub(crate) inbox_bytes: usize,
     pub(crate) close_ticket: Option<Ticket>,
@@ -193,6 +195,7 @@ impl Session {
             retransmissions: BTreeMap::new(),
             parked: VecDeque::new(),
             parked_bytes: 0,
+            delivered: Delivered::default(),
             inbox_messages: 0,
             inbox_bytes: 0,
             close_ticket: None,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use common::{Net, SECRET, Verdict, group_config, pair_config};
 use slim_proto::MessageKind as K;
 use slim_session::{
-    CloseReason, Command, CommandError, Direction, Endpoint, EndpointConfig, Event, InviteStep, MembershipChange, MissReason, OperationError,
-    Outcome, SessionConfig,
+    CloseReason, Command, CommandError, Direction, Endpoint, EndpointConfig, Event, InviteStep,
+    MembershipChange, MissReason, OperationError, Outcome, SessionConfig,
 };
 
 fn said(net: &Net) -> Vec<String> {
@@ -721,4 +721,24 @@ fn a_silent_moderator_that_knows_the_group_takes_the_question_for_a_heartbeat() 
     net.assert_agreement(session, &["alice", "bob"]);
     net.publish("alice", session, "still here").unwrap();
     assert_eq!(net.texts("bob", session), ["still here"]);
+}
+
+#[test]
+fn a_member_that_left_and_came_back_gets_no_message_of_its_first_stay_again() {
+    let mut net = Net::with(&["alice", "bob", "carol"]);
+    let session = net.group("alice", false, &["bob", "carol"]);
+    net.lose("carol", K::MsgAck, 100);
+    let ticket = net.command("bob", Net::publish_command(session, "once")).unwrap();
+    assert_eq!(net.texts("carol", session), ["once"]);
+    // The sender is away while the member leaves and returns.
+    net.apps.get_mut("bob").unwrap().frozen = true;
+    net.wait("carol", Command::Close { session }).unwrap();
+    net.invite("alice", session, "carol").unwrap();
+    net.lose_nothing();
+    net.apps.get_mut("bob").unwrap().frozen = false;
+    net.advance(Duration::from_secs(30));
+    assert!(net.count("bob", K::Msg) > 1, "it was sent again");
+    assert!(net.result("bob", ticket).is_some());
+    assert_eq!(net.texts("carol", session), ["once"]);
+    assert!(net.app("carol").endpoint.counters().duplicate > 0);
 }
