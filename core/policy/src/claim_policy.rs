@@ -165,6 +165,10 @@ impl fmt::Debug for ClaimPolicy {
 }
 
 /// Errors of the library carry values, and values are claims of somebody's token: only names are kept.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the other twenty say nothing that helps without the values in them"
+)]
 fn failure(error: ExecutionError) -> PolicyError {
     match error {
         ExecutionError::NoSuchKey(name) => PolicyError::Absent(name.to_string()),

@@ -31,6 +31,8 @@ pub enum Action {
     Publish,
     /// Open a session with a name or add it to a group.
     Invite,
+    /// Be the source of what is sent. Who may subscribe to a name may speak as it.
+    Speak,
 }
 
 /// A refusal, with the text that its link gets to see. It names nothing but the link's own subject and request.
@@ -93,6 +95,11 @@ impl Permissions {
     /// Whether the link may receive what is sent to this name, and speak as it.
     pub fn may_subscribe(&self, name: &NameView<'_>) -> Result<(), Denied> {
         self.check(Action::Subscribe, self.subscribe.allows(name), name)
+    }
+
+    /// Whether the link may send as this name: if it may receive for it.
+    pub fn may_speak_as(&self, name: &NameView<'_>) -> Result<(), Denied> {
+        self.check(Action::Speak, self.subscribe.allows(name), name)
     }
 
     /// Whether the link may send to this name. Who may invite a name may send to it.
@@ -198,6 +205,7 @@ impl Action {
             Self::Subscribe => "subscribe",
             Self::Publish => "publish",
             Self::Invite => "invite",
+            Self::Speak => "speak",
         }
     }
 }
@@ -211,6 +219,7 @@ impl fmt::Display for Denied {
         let to = match self.action {
             Action::Subscribe | Action::Publish => " to",
             Action::Invite => "",
+            Action::Speak => " as",
         };
         write!(f, " may not {}{to} {:?}", self.action.name(), self.name)
     }

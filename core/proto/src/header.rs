@@ -128,8 +128,10 @@ impl<'a> HeaderView<'a> {
                     }
                 }
                 (FrameKind::Publish, 2) => {
-                    // A repeated session header is merged by its receiver; the node does not look inside.
-                    session = Some(shift(part.payload_span()?, inner.start));
+                    let span = shift(part.payload_span()?, inner.start);
+                    if session.replace(span).is_some() {
+                        return Err(FrameError::Repeated("session header"));
+                    }
                 }
                 (FrameKind::Publish, 3) => {
                     part.bytes()?;

@@ -106,6 +106,13 @@ pub const CONTROL_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 pub const CONTROL_RETRIES_DEFAULT: u32 = 10;
 /// Longest drain of a closing session (wire-session §4.13).
 pub const DRAIN_MAX: Duration = Duration::from_secs(60);
+/// Messages that wait for keys of their sender's issuer, per application: some invitations and answers.
+pub const UNVERIFIED_MAX: usize = 256;
+/// The same in bytes.
+pub const UNVERIFIED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest wait of a message for keys: longer than most fetches take, shorter than the sender's patience of some
+/// repetitions a second apart.
+pub const UNVERIFIED_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Life of a shared-secret token in seconds (wire-session §1.3).
 pub const TOKEN_LIFE_SECS: u64 = 3600;
 /// A leaf credential is refreshed at this age in seconds (wire-session §9.3 item 1).
@@ -160,6 +167,11 @@ const _: () = assert!(KEY_SET_BYTES_MAX <= HTTP_BODY_BYTES_MAX);
 pub const RULES_MAX: usize = 1000;
 /// Name patterns in all rules of a node; a link that matches them all then keeps about a MiB of them.
 pub const RULE_PATTERNS_MAX: usize = 10_000;
+/// Senders that a link under rules may answer without a rule of its own; 8 KiB a link. A forgotten one is known
+/// again after its next message or heartbeat.
+pub const CORRESPONDENTS_MAX: usize = 1024;
+/// Refused requests that wait to be logged; the rest is only counted.
+pub const REFUSALS_MAX: usize = 64;
 /// Longest CEL expression, in bytes; its parser needs stack and time in proportion.
 pub const POLICY_BYTES_MAX: usize = 4096;
 /// Steps that the evaluation of a CEL expression may take in the worst case: some ten milliseconds, once a link.

@@ -42,11 +42,23 @@ pub enum DropReason {
     /// A subscription beyond a limit.
     #[error("too many subscriptions")]
     SubscriptionLimit,
+    /// The link may not receive for this name.
+    #[error("subscription not allowed")]
+    SubscribeDenied,
+    /// The link may not send to this name.
+    #[error("publish not allowed")]
+    PublishDenied,
+    /// The link may not open sessions with this name.
+    #[error("invitation not allowed")]
+    InviteDenied,
+    /// The link may not speak as the source of its publish.
+    #[error("source not allowed")]
+    SourceDenied,
 }
 
 impl DropReason {
     /// Every reason, in declaration order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Undecodable,
         Self::IncompleteHeader,
         Self::MacMissing,
@@ -60,6 +72,10 @@ impl DropReason {
         Self::UnknownLink,
         Self::UnknownAck,
         Self::SubscriptionLimit,
+        Self::SubscribeDenied,
+        Self::PublishDenied,
+        Self::InviteDenied,
+        Self::SourceDenied,
     ];
 
     /// Short text for metrics, `snake_case`.
@@ -78,6 +94,10 @@ impl DropReason {
             Self::UnknownLink => "unknown_link",
             Self::UnknownAck => "unknown_ack",
             Self::SubscriptionLimit => "subscription_limit",
+            Self::SubscribeDenied => "subscribe_denied",
+            Self::PublishDenied => "publish_denied",
+            Self::InviteDenied => "invite_denied",
+            Self::SourceDenied => "source_denied",
         }
     }
 }
@@ -151,6 +171,6 @@ mod tests {
             assert_eq!(twice.drops(reason), 2 * times);
             assert!(labels.insert(reason.label()));
         }
-        assert_eq!(counters.drops_total(), (1..=13).sum::<u64>());
+        assert_eq!(counters.drops_total(), (1..=17).sum::<u64>());
     }
 }

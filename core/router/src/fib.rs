@@ -11,6 +11,7 @@ use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 use slim_proto::{NameId, NameView, Prefix};
 
+use crate::access::Access;
 use crate::link::{LinkClass, LinkId, LinkInfo};
 use crate::subscriptions::{Bucket, NameText, SubscriptionKey};
 
@@ -24,13 +25,19 @@ pub struct Fib {
     shards: Box<[Arc<Shard>]>,
     hasher: FixedState,
     uplinks: Arc<[Target]>,
+    accesses: Accesses,
 }
+
+/// What links may do that may not do everything. Replaced as a whole, so readers notice a change by its address.
+pub(crate) type Accesses = Arc<BTreeMap<LinkId, Arc<Access>>>;
 
 /// A receiving link.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) id: LinkId,
     pub(crate) link: Arc<LinkInfo>,
+    /// `None` if the link may do everything.
+    pub(crate) access: Option<Arc<Access>>,
 }
 
 /// The receivers of the names in one bucket.
@@ -60,6 +67,7 @@ impl Fib {
                 .collect(),
             hasher,
             uplinks: Arc::new([]),
+            accesses: Accesses::default(),
         }
     }
 
@@ -70,6 +78,14 @@ impl Fib {
 
     pub(crate) fn set_uplinks(&mut self, uplinks: Vec<Target>) {
         self.uplinks = uplinks.into();
+    }
+
+    pub(crate) fn accesses(&self) -> &Accesses {
+        &self.accesses
+    }
+
+    pub(crate) fn set_accesses(&mut self, accesses: BTreeMap<LinkId, Arc<Access>>) {
+        self.accesses = Arc::new(accesses);
     }
 
     /// The receivers of a name, as lists ordered by class. A link is in each list once, but may be in several: of a
@@ -129,7 +145,7 @@ impl TextRoutes {
     /// Builds the entries of one bucket from its records.
     pub(crate) fn build<'a>(
         records: impl Iterator<Item = (&'a SubscriptionKey, &'a Option<NameText>)>,
-        link_of: impl Fn(LinkId) -> Option<Arc<LinkInfo>>,
+        target_of: impl Fn(LinkId) -> Option<Target>,
     ) -> Vec<Self> {
         let mut texts: BTreeMap<&Option<NameText>, BTreeMap<NameId, BTreeSet<LinkId>>> = BTreeMap::new();
         for (key, text) in records {
@@ -142,15 +158,7 @@ impl TextRoutes {
                 .insert(key.link);
         }
         let targets = |links: &BTreeSet<LinkId>| -> Box<[Target]> {
-            let mut targets: Vec<_> = links
-                .iter()
-                .filter_map(|id| {
-                    Some(Target {
-                        id: *id,
-                        link: link_of(*id)?,
-                    })
-                })
-                .collect();
+            let mut targets: Vec<_> = links.iter().filter_map(|id| target_of(*id)).collect();
             targets.sort_by_key(|target| (target.link.class, target.id));
             targets.into()
         };

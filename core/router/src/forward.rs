@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use slim_policy::Denied;
 use slim_proto::limits::TTL_DEFAULT;
 use slim_proto::splice::{Rewrite, splice};
 use slim_proto::{Egress, Frame, FrameKind, HeaderView, Prefix};
 
+use crate::access::Access;
 use crate::counters::{Counters, DropReason};
-use crate::fib::{Fib, Target, of_class};
+use crate::fib::{Accesses, Fib, Target, of_class};
 use crate::header_mac;
 use crate::link::{LinkClass, LinkId, LinkInfo};
 
@@ -26,6 +28,10 @@ pub struct Ingress {
     cursors: [u32; CURSORS],
     scratch: Scratch,
     counters: Counters,
+    /// What the link may do, and the table that this was read from.
+    access: Option<Arc<Access>>,
+    accesses: Accesses,
+    refusal: Option<Denied>,
 }
 
 /// Memory that is used again for each frame.
@@ -44,6 +50,9 @@ impl Ingress {
             cursors: [0; CURSORS],
             scratch: Scratch::default(),
             counters: Counters::default(),
+            access: None,
+            accesses: Accesses::default(),
+            refusal: None,
         }
     }
 
@@ -60,6 +69,30 @@ impl Ingress {
     /// Counts of the frames that arrived on this link.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What the link was refused since the last call: the first of it, for a line in a log. Every refusal is
+    /// counted, as [`DropReason::PublishDenied`], [`InviteDenied`](DropReason::InviteDenied) or
+    /// [`SourceDenied`](DropReason::SourceDenied); whoever logs these limits how often.
+    pub fn take_refusal(&mut self) -> Option<Denied> {
+        self.refusal.take()
+    }
+
+    /// Checks what the rules say of a publish.
+    fn authorize(&mut self, fib: &Fib, frame: &Frame, header: &HeaderView<'_>) -> Result<(), DropReason> {
+        if !Arc::ptr_eq(&self.accesses, fib.accesses()) {
+            self.accesses = Arc::clone(fib.accesses());
+            self.access = self.accesses.get(&self.id).cloned();
+        }
+        let Some(access) = &self.access else {
+            return Ok(());
+        };
+        access.check_publish(frame, header).map_err(|refusal| {
+            if self.refusal.is_none() {
+                self.refusal = refusal.denied;
+            }
+            refusal.reason
+        })
     }
 
     /// Checks a Subscribe, Unsubscribe or Publish in the order of wire-routing A6 and returns the remaining ttl.
@@ -126,6 +159,7 @@ fn forward_uncounted(
         return Err(DropReason::Unexpected);
     }
     let ttl = ingress.admit(&header)?;
+    ingress.authorize(fib, frame, &header)?;
     let copy = Outgoing {
         frame,
         header: &header,
@@ -133,7 +167,7 @@ fn forward_uncounted(
     };
     if header.fanout == 1 {
         let target = select_one(fib, ingress, &header).ok_or(DropReason::NoRoute)?;
-        out.push((target.id, copy.make(&target.link, &mut ingress.scratch)?));
+        out.push((target.id, copy.make(target, &mut ingress.scratch)?));
         return Ok(());
     }
     send_to_all(fib, ingress, &copy, out)
@@ -186,7 +220,7 @@ fn send_to_all(
     let before = out.len();
     let mut failed = None;
     for target in targets {
-        match copy.make(&target.link, &mut ingress.scratch) {
+        match copy.make(target, &mut ingress.scratch) {
             Ok(egress) => out.push((target.id, egress)),
             Err(reason) => {
                 // One receiver that cannot be served does not stop the others. The last failure is counted below.
@@ -214,12 +248,16 @@ struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    fn make(&self, link: &LinkInfo, scratch: &mut Scratch) -> Result<Egress, DropReason> {
-        if link.class == LinkClass::Local {
+    fn make(&self, target: &Target, scratch: &mut Scratch) -> Result<Egress, DropReason> {
+        // Before the copy is on its way, so that no answer comes too early.
+        if let Some(access) = &target.access {
+            access.note_sender(&self.header.source);
+        }
+        if target.link.class == LinkClass::Local {
             // Endpoints ignore every hop-local field, so an application gets the frame as it came, without a copy.
             return Ok(Egress::verbatim(self.frame.clone()));
         }
-        rewrite(self.frame, self.header, link, self.ttl, None, scratch)
+        rewrite(self.frame, self.header, &target.link, self.ttl, None, scratch)
     }
 }
 

@@ -4,11 +4,16 @@
 //! frames come in as values, frames to send come out of [`Router::poll_output`]. The hot path, [`forward`], is a
 //! pure function over an immutable [`Fib`], so a node runs it on the thread of the link a frame came from.
 //!
+//! What a link may do is decided elsewhere (`slim-policy`) and enforced here: [`Router::handle_link_up_as`] and
+//! [`Router::set_permissions`].
+//!
 //! Not here yet: announcements between the nodes of one deployment (peer links) or of several domains (remote
 //! links). Such links are negotiated and forwarded to, but nothing is announced on them.
 
+mod access;
 mod acks;
 mod announcements;
+mod correspondents;
 mod counters;
 pub mod egress;
 mod fib;
@@ -20,6 +25,7 @@ mod link;
 mod restore;
 mod router;
 mod semver;
+mod session_kind;
 mod subscriptions;
 #[cfg(test)]
 mod testing;

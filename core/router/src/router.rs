@@ -5,21 +5,26 @@ use std::sync::Arc;
 
 use slab::Slab;
 use slim_crypto::Rng;
+use slim_policy::Denied;
 use slim_proto::control::SubscriptionAck;
 use slim_proto::limits::{SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_LINK_MAX};
 use slim_proto::{Egress, Frame, FrameKind, HeaderView, Instant, Now};
 use tracing::{debug, trace};
 
+use crate::access::Access;
 use crate::acks::{Answered, PendingRequests};
 use crate::announcements::Announcements;
 use crate::counters::{Counters, DropReason};
 use crate::fib::{Fib, Target, TextRoutes};
 use crate::forward::{Ingress, Scratch, forward, subscription_egress};
 use crate::link::{LinkClass, LinkId, LinkInfo};
+use crate::preferences::Preferences;
 use crate::restore;
 use crate::subscriptions::{Bucket, EncodedName, SubscriptionTable};
 
+mod permissions;
 mod relay;
+mod succession;
 
 /// Limits of one router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +72,13 @@ pub enum Output {
         /// Why.
         reason: CloseReason,
     },
+    /// The predecessor carries nothing new from here on: end it in order, what is under way included.
+    Succeeded {
+        /// The link to end.
+        predecessor: LinkId,
+        /// The one that does its work.
+        successor: LinkId,
+    },
 }
 
 /// The routing state of a node, or of a process with applications.
@@ -86,9 +98,18 @@ pub struct Router {
     announcements: Announcements,
     pending: PendingRequests,
     fib: Arc<Fib>,
+    preferences: Preferences,
+    successions: Vec<succession::Succession>,
+    /// Predecessors that only end what is under way.
+    retired: BTreeSet<LinkId>,
     /// Buckets whose records changed since the table was derived.
     stale: BTreeSet<Bucket>,
     uplinks_changed: bool,
+    accesses_changed: bool,
+    /// Seeds of the tables of correspondents.
+    rng: Rng,
+    /// What links were refused, for a log; the oldest few.
+    refusals: VecDeque<(LinkId, Denied)>,
     /// The table changed since it was given out.
     unpublished: bool,
     outputs: VecDeque<Output>,
@@ -101,6 +122,8 @@ pub struct Router {
 struct LinkState {
     generation: u32,
     ingress: Ingress,
+    /// `None` if the link may do everything.
+    access: Option<Arc<Access>>,
 }
 
 impl Router {
@@ -114,13 +137,19 @@ impl Router {
             fib: Arc::new(Fib::new(rng.next_u64())),
             announcements: Announcements::new(rng.next_u64()),
             pending: PendingRequests::default(),
+            preferences: Preferences::default(),
+            successions: Vec::new(),
+            retired: BTreeSet::new(),
             stale: BTreeSet::new(),
             uplinks_changed: false,
+            accesses_changed: false,
+            refusals: VecDeque::new(),
             unpublished: false,
             outputs: VecDeque::new(),
             copies: Vec::new(),
             scratch: Scratch::default(),
             counters: Counters::default(),
+            rng,
         }
     }
 
@@ -128,7 +157,12 @@ impl Router {
     ///
     /// A link with a known `link_id` is a link of its own: the old one may still be half alive (wire-routing A11.2).
     pub fn handle_link_up(&mut self, _now: Now, info: impl Into<Arc<LinkInfo>>) -> LinkId {
-        let info = info.into();
+        let id = self.add_link(info.into());
+        self.greet_uplink(id);
+        id
+    }
+
+    fn add_link(&mut self, info: Arc<LinkInfo>) -> LinkId {
         self.generation = self.generation.wrapping_add(1);
         let entry = self.links.vacant_entry();
         let id = LinkId {
@@ -139,15 +173,20 @@ impl Router {
         entry.insert(LinkState {
             generation: id.generation,
             ingress: Ingress::new(id, Arc::clone(&info)),
+            access: None,
         });
         debug!(link = %id, class = ?info.class, direction = ?info.direction, "link up");
-        if info.is_uplink() {
+        id
+    }
+
+    /// Tells a fresh uplink every local subscription.
+    fn greet_uplink(&mut self, id: LinkId) {
+        if self.info(id).is_some_and(|info| info.is_uplink()) {
             self.uplinks_changed = true;
             for replay in restore::replay(&mut self.announcements, &mut self.pending, id) {
                 self.send_request(id, &replay.frame, replay.wire_id);
             }
         }
-        id
     }
 
     /// A link is gone: its records and routes go at once (wire-routing A11.3). Unknown links are ignored.
@@ -155,11 +194,14 @@ impl Router {
         let Some(info) = self.info(link) else {
             return;
         };
+        // Before the rest goes: a successor inherits.
+        self.succession_link_down(link);
         let removed = self.table.remove_link(link);
         debug!(%link, subscriptions = removed.len(), "link down");
         self.stale.extend(removed.iter().map(|key| key.name.bucket));
         if info.is_uplink() {
             self.uplinks_changed = true;
+            self.preferences.remove_link(link);
             self.announcements.uplink_down(link);
             for completed in self.pending.uplink_down(link) {
                 self.complete(now.mono, completed);
@@ -171,6 +213,7 @@ impl Router {
             }
         }
         if let Some(state) = self.links.try_remove(link.slot as usize) {
+            self.accesses_changed |= state.access.is_some();
             self.counters.add(state.ingress.counters());
         }
     }
@@ -203,6 +246,7 @@ impl Router {
     /// Something that [`poll_timeout`](Self::poll_timeout) announced is due; harmless when nothing is.
     pub fn handle_timeout(&mut self, now: Now) {
         self.repeat_requests(now.mono);
+        self.repeat_successions(now.mono);
     }
 
     /// The next thing to do. A changed forwarding table comes first, so an acknowledgement never overtakes the table
@@ -217,8 +261,11 @@ impl Router {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), and for what.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.pending
-            .poll_timeout()
+        let acknowledgement = self.pending.poll_timeout();
+        acknowledgement
+            .into_iter()
+            .chain(self.next_succession_timeout())
+            .min()
             .map(|at| (at, "subscription acknowledgement"))
     }
 
@@ -263,10 +310,15 @@ impl Router {
         self.refresh_fib();
         let fib = Arc::clone(&self.fib);
         let mut copies = std::mem::take(&mut self.copies);
+        let mut refusal = None;
         if let Some(state) = self.state_mut(link)
             && let Err(reason) = forward(&fib, &mut state.ingress, frame, &mut copies)
         {
             trace!(%link, %reason, "publish dropped");
+            refusal = state.ingress.take_refusal();
+        }
+        if let Some(denied) = refusal {
+            self.note_refusal(link, denied);
         }
         self.outputs.extend(
             copies
@@ -281,6 +333,11 @@ impl Router {
         let state = self.state_mut(link).ok_or(DropReason::UnknownLink)?;
         state.ingress.admit(&header)?;
         let is_local = state.ingress.link().class == LinkClass::Local;
+        if let Some(access) = &state.access
+            && let Err(denied) = access.permissions().may_subscribe(&header.destination)
+        {
+            return self.refuse_subscription(link, &header, denied);
+        }
         match (header.kind == FrameKind::Subscribe, is_local) {
             (true, true) => self.subscribe_local(now.mono, link, frame, &header),
             (true, false) => {
@@ -330,6 +387,9 @@ impl Router {
         let ack = SubscriptionAck::decode(frame)
             .map_err(|_| DropReason::Undecodable)?
             .ok_or(DropReason::Unexpected)?;
+        if self.acknowledge_successor(link, ack.subscription_id, &ack.outcome) {
+            return Ok(());
+        }
         let answered = self
             .pending
             .handle_ack(link, ack.subscription_id, ack.outcome)
@@ -369,28 +429,35 @@ impl Router {
 
     /// Derives the forwarding table from the records that changed.
     fn refresh_fib(&mut self) {
-        if self.stale.is_empty() && !self.uplinks_changed {
+        if self.stale.is_empty() && !self.uplinks_changed && !self.accesses_changed {
             return;
         }
         self.unpublished = true;
         let links = &self.links;
-        let link_of = |id: LinkId| {
-            let state = links.get(id.slot as usize)?;
-            Some(Arc::clone(state.ingress.link()))
-        };
+        let target_of = |id: LinkId| links.get(id.slot as usize).map(LinkState::target);
         let fib = Arc::make_mut(&mut self.fib);
         for bucket in std::mem::take(&mut self.stale) {
-            fib.set_bucket(bucket, TextRoutes::build(self.table.of_bucket(bucket), link_of));
+            fib.set_bucket(bucket, TextRoutes::build(self.table.of_bucket(bucket), target_of));
         }
         if std::mem::take(&mut self.uplinks_changed) {
-            let uplinks = links.iter().filter_map(|(_, state)| {
-                let link = state.ingress.link();
-                link.is_uplink().then(|| Target {
-                    id: state.ingress.id(),
-                    link: Arc::clone(link),
-                })
+            fib.set_uplinks(self.default_routes());
+        }
+        if std::mem::take(&mut self.accesses_changed) {
+            let accesses = links.iter().filter_map(|(_, state)| {
+                let access = state.access.as_ref()?;
+                Some((state.ingress.id(), Arc::clone(access)))
             });
-            fib.set_uplinks(uplinks.collect());
+            fib.set_accesses(accesses.collect());
+        }
+    }
+}
+
+impl LinkState {
+    fn target(&self) -> Target {
+        Target {
+            id: self.ingress.id(),
+            link: Arc::clone(self.ingress.link()),
+            access: self.access.clone(),
         }
     }
 }

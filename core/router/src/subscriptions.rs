@@ -192,6 +192,19 @@ impl SubscriptionTable {
         keys
     }
 
+    /// The records of one link, with the text of their names.
+    pub(crate) fn of_link(&self, link: LinkId) -> impl Iterator<Item = (SubscriptionKey, Option<&NameText>)> {
+        let of_link = self.by_link.get(&link).into_iter().flatten();
+        of_link.map(move |(name, subscription_id)| {
+            let key = SubscriptionKey {
+                name: *name,
+                link,
+                subscription_id: *subscription_id,
+            };
+            (key, self.records.get(&key).and_then(Option::as_ref))
+        })
+    }
+
     /// The records of one bucket, ordered by id, link and subscription id.
     pub(crate) fn of_bucket(
         &self,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use slim_proto::control::{SubscriptionAction, SubscriptionRequest};
 use slim_proto::limits::SUBSCRIPTIONS_PENDING_MAX;
-use slim_proto::{Frame, FullName, HeaderView, Instant, NameView};
+use slim_proto::{Frame, FullName, HeaderView, Instant};
 use tracing::{debug, warn};
 
 use super::{CloseReason, Output, Router};
@@ -72,9 +72,11 @@ impl Router {
             return Err(DropReason::SubscriptionLimit);
         }
         let announcement = self.announcements.announce(key, frame);
-        announcement
-            .uplinks
-            .extend(uplinks.iter().map(|uplink| (*uplink, Told::WithId { unanswered: 0 })));
+        announcement.uplinks.extend(
+            uplinks
+                .iter()
+                .map(|uplink| (*uplink, Told::WithId { unanswered: 0 })),
+        );
         let wire_id = announcement.wire_id;
         if uplinks.is_empty() {
             self.ack(link, request_id, Ok(()));

@@ -548,7 +548,10 @@ fn a_lost_answer_to_a_subscribe_is_not_waited_for_twice() {
     frames(&mut router);
     // The first answer is the Unsubscribe's own; the node has nothing left for the second.
     router.handle_frame(at(1), uplink, &ack(wire_id, Ok(())));
-    assert_eq!(frames(&mut router), [Request(uplink, Unsubscribe, chat(), wire_id)]);
+    assert_eq!(
+        frames(&mut router),
+        [Request(uplink, Unsubscribe, chat(), wire_id)]
+    );
     let gone = ack(wire_id, Err("subscription not found"));
     router.handle_frame(at(2), uplink, &gone);
     assert_eq!(frames(&mut router), [Ack(application, 7, Ok(()))]);
@@ -563,7 +566,10 @@ fn each_repetition_of_a_subscribe_may_be_answered_late() {
     router.handle_frame(at(7), application, &unsubscribe(&chat(), 7));
     frames(&mut router);
     router.handle_frame(at(8), uplink, &ack(wire_id, Ok(())));
-    assert_eq!(frames(&mut router), [Request(uplink, Unsubscribe, chat(), wire_id)]);
+    assert_eq!(
+        frames(&mut router),
+        [Request(uplink, Unsubscribe, chat(), wire_id)]
+    );
     router.handle_frame(at(9), uplink, &ack(wire_id, Ok(())));
     assert_eq!(frames(&mut router), [Ack(application, 7, Ok(()))]);
 }
