@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use slim::{Direction, Identity, Reliability, Rng, SessionConfig, SessionId, SessionKind, Verifier};
+use slim::{
+    AnycastConfig, Direction, Identity, Reliability, Rng, SessionConfig, SessionDefaults, SessionId,
+    SessionKind, Verifier,
+};
 
 use crate::error;
 use crate::name::{self, NameArgument, NameParts};
@@ -84,16 +87,9 @@ impl App {
         metadata: BTreeMap<String, String>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let config = SessionConfig {
-            kind: if group {
-                SessionKind::Group
-            } else {
-                SessionKind::PointToPoint
-            },
+            kind: kind(group),
             destination: name::from_python(destination)?,
-            reliability: interval_ms.map(|interval| Reliability {
-                interval: Duration::from_millis(interval),
-                max_retries,
-            }),
+            reliability: interval_ms.map(|interval| reliability(interval, max_retries)),
             mls,
             direction: read_direction(direction)?,
             metadata,
@@ -104,6 +100,52 @@ impl App {
             let session = app.open(config).await?;
             Ok(Session { session, process })
         })
+    }
+
+    /// Opens a session whose messages go to any instance of the name that each gives. Resolves with a `Session`.
+    ///
+    /// Without `interval_ms` the session is unreliable.
+    fn open_anycast<'py>(
+        &self,
+        py: Python<'py>,
+        interval_ms: Option<u64>,
+        max_retries: u32,
+        sticky: bool,
+        mls: bool,
+        metadata: BTreeMap<String, String>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let config = AnycastConfig {
+            reliability: interval_ms.map(|interval| reliability(interval, max_retries)),
+            sticky,
+            mls,
+            metadata,
+        };
+        let app = self.app.clone();
+        let process = Arc::clone(&self.process);
+        self.process.check()?.bridge.future(py, async move {
+            let session = app.open_anycast(config).await?;
+            Ok(Session { session, process })
+        })
+    }
+
+    /// What applies here in sessions that others open from now on; without `interval_ms` their timers do.
+    fn set_defaults<'py>(
+        &self,
+        py: Python<'py>,
+        group: bool,
+        direction: &str,
+        interval_ms: Option<u64>,
+        max_retries: u32,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let defaults = SessionDefaults {
+            direction: read_direction(direction)?,
+            timing: interval_ms.map(|interval| reliability(interval, max_retries)),
+        };
+        let app = self.app.clone();
+        self.process
+            .check()?
+            .bridge
+            .future(py, async move { app.set_defaults(kind(group), defaults).await })
     }
 
     /// Resolves when `try_accept` would return something; takes nothing.
@@ -175,6 +217,22 @@ impl App {
             .check()?
             .bridge
             .future(py, async move { app.close().await })
+    }
+}
+
+fn kind(group: bool) -> SessionKind {
+    if group {
+        SessionKind::Group
+    } else {
+        SessionKind::PointToPoint
+    }
+}
+
+/// Timers as Python gives them.
+pub(crate) fn reliability(interval_ms: u64, max_retries: u32) -> Reliability {
+    Reliability {
+        interval: Duration::from_millis(interval_ms),
+        max_retries,
     }
 }
 

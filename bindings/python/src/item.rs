@@ -50,6 +50,7 @@ pub(crate) struct Member {
 pub(crate) struct SessionFacts {
     id: u32,
     is_group: bool,
+    is_anycast: bool,
     source: NameParts,
     destination: NameParts,
     is_initiator: bool,
@@ -111,6 +112,7 @@ impl From<SessionInfo> for SessionFacts {
         Self {
             id: info.id.0,
             is_group: info.kind == SessionKind::Group,
+            is_anycast: info.anycast,
             source: name::to_python(&info.source),
             destination: name::to_python(&info.destination),
             is_initiator: info.is_initiator,

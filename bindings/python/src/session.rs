@@ -8,6 +8,7 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 use slim::PublishOptions;
 
+use crate::app;
 use crate::error;
 use crate::item::{Member, Received, SessionFacts};
 use crate::name::{self, NameArgument, NameParts};
@@ -98,6 +99,21 @@ impl Session {
                 .await?;
             Ok(list(&outcome.delivered))
         })
+    }
+
+    /// New timers for what this application sends from now on.
+    fn reconfigure<'py>(
+        &self,
+        py: Python<'py>,
+        interval_ms: u64,
+        max_retries: u32,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let reliability = app::reliability(interval_ms, max_retries);
+        let session = self.session.clone();
+        self.process
+            .check()?
+            .bridge
+            .future(py, async move { session.reconfigure(reliability).await })
     }
 
     /// Resolves when `try_receive` would return something; takes nothing.

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use slim_proto::limits::{CONTROL_INTERVAL_DEFAULT, CONTROL_RETRIES_DEFAULT};
 use slim_proto::{FullName, SessionKind, TimerSettings};
 
+use crate::anycast::AnycastConfig;
 use crate::error::OperationError;
 use crate::invitations::{Invitation, InvitationId, InvitationRefusal};
+use crate::settings::SessionDefaults;
 
 /// Number of a session, chosen by its initiator and equal at all members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,6 +148,27 @@ pub enum Command {
         /// A number of the caller's choice, for tests and restored sessions; `None` draws one.
         id: Option<SessionId>,
     },
+    /// Create a session whose messages each name their receiver, any instance of a name as a rule. Completes at once.
+    OpenAnycast {
+        /// Its settings.
+        config: AnycastConfig,
+        /// As in [`Command::Open`].
+        id: Option<SessionId>,
+    },
+    /// Change the timers of what this application sends in a reliable session.
+    Reconfigure {
+        /// Which.
+        session: SessionId,
+        /// Period and repetitions from now on.
+        reliability: Reliability,
+    },
+    /// What applies at this application in sessions of a kind that others open from now on.
+    SetDefaults {
+        /// Groups, or one to one.
+        kind: SessionKind,
+        /// What.
+        defaults: SessionDefaults,
+    },
     /// Add a member (moderator of a group). Completes when it joined and every online member has the new epoch.
     Invite {
         /// The group.
@@ -178,7 +201,8 @@ pub enum Command {
         payload_type: Option<String>,
         /// In clear; reserved keys are refused.
         metadata: BTreeMap<String, String>,
-        /// Only to this member (a name without id: any one instance in the roster).
+        /// Only to this member (a name without id: any one instance in the roster). In a session of
+        /// [`Command::OpenAnycast`] the receiver, of any name.
         to: Option<FullName>,
     },
     /// Go offline in a group and stay a member.
@@ -217,6 +241,8 @@ pub struct SessionInfo {
     pub mls: bool,
     /// The initiator's metadata, reserved keys removed.
     pub metadata: BTreeMap<String, String>,
+    /// Opened with [`Command::OpenAnycast`]: each message names its receiver, and `destination` is the own name.
+    pub anycast: bool,
 }
 
 /// A member of a session.
@@ -347,7 +373,7 @@ pub enum Event {
 /// Result of a successful command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Subscribe, unsubscribe, offline, online, close.
+    /// Subscribe, unsubscribe, settings, offline, online, close.
     Done,
     /// The session exists (and, one to one, the peer joined).
     Opened(SessionInfo),

@@ -66,6 +66,12 @@ impl Session {
         {
             return Err(CommandError::NotMember(to.clone()));
         }
+        if let Some(to) = &draft.to
+            && !self.is_group()
+            && !self.is_peer(to)
+        {
+            return Err(CommandError::NotMember(to.clone()));
+        }
         if !self.held.is_empty() || !self.window.is_in_reach() {
             // Behind what waits already, or it would overtake it.
             return self.hold(draft);
@@ -81,6 +87,12 @@ impl Session {
         }
         self.send_draft(shared, now, draft);
         Ok(())
+    }
+
+    /// True for the name of the other side of a one-to-one session.
+    fn is_peer(&self, name: &FullName) -> bool {
+        let (asked, known) = (name.id(), self.data.id());
+        name.same_components(&self.data) && (asked == known || !asked.is_concrete() || !known.is_concrete())
     }
 
     fn hold(&mut self, draft: Draft) -> Result<(), CommandError> {
@@ -676,7 +688,7 @@ fn payload_type(message: &Message) -> String {
     }
 }
 
-fn check_draft(draft: &Draft) -> Result<(), CommandError> {
+pub(crate) fn check_draft(draft: &Draft) -> Result<(), CommandError> {
     if draft.payload.len() > PAYLOAD_BYTES_MAX {
         return Err(CommandError::TooLarge {
             size: draft.payload.len(),

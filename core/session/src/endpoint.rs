@@ -17,6 +17,7 @@ use crate::api::{
     SessionSnapshot, Ticket,
 };
 use crate::delivered::Delivered;
+use crate::anycast::Anycasts;
 use crate::epochs::Epochs;
 use crate::error::{CommandError, OperationError};
 use crate::invitations::Invitations;
@@ -24,6 +25,7 @@ use crate::invite::Invite;
 use crate::replay::Replay;
 use crate::send::{Draft, SendWindow};
 use crate::session::{Change, Role, Session, Start, State};
+use crate::settings::Defaults;
 use crate::shared::{Shared, SubscriptionOwner};
 use crate::timers::{ENDPOINT, TimerKey};
 
@@ -76,7 +78,9 @@ impl Endpoint {
         Self {
             shared: Shared::new(config, identity, verifier, seed),
             sessions: BTreeMap::new(),
+            anycasts: Anycasts::default(),
             invitations: Invitations::default(),
+            defaults: Defaults::default(),
             names: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             positions: BTreeMap::new(),
@@ -145,6 +149,8 @@ impl Endpoint {
                 self.on_subscription_answer(now, id, Err("no answer from the node".to_owned()));
             } else if let TimerKey::Tombstone(id) = key {
                 self.tombstones.remove(&id);
+            } else if let TimerKey::Ask(request) = key {
+                self.on_ask_timeout(now, request);
             } else if let TimerKey::Invitation(id) = key {
                 self.expire_invitation(id);
             }
@@ -154,7 +160,9 @@ impl Endpoint {
 
     /// The application took delivered messages (and their payload bytes) out of a session's inbox.
     pub fn consumed(&mut self, session: SessionId, messages: usize, bytes: usize) {
-        if let Some(session) = self.sessions.get_mut(&session.0) {
+        if self.anycasts.contains(session.0) {
+            self.consumed_anycast(session, messages, bytes);
+        } else if let Some(session) = self.sessions.get_mut(&session.0) {
             session.consumed(messages, bytes);
         }
     }
@@ -182,11 +190,16 @@ impl Endpoint {
 
     /// Numbers of the live sessions.
     pub fn session_ids(&self) -> Vec<SessionId> {
-        self.sessions.keys().copied().map(SessionId).collect()
+        let own = |id: &u32| self.anycasts.owner(*id).is_none();
+        let sessions = self.sessions.keys().copied().filter(own).map(SessionId);
+        sessions.chain(self.anycasts.ids()).collect()
     }
 
     /// A session as it is now.
     pub fn snapshot(&self, session: SessionId) -> Option<SessionSnapshot> {
+        if self.anycasts.contains(session.0) {
+            return self.anycast_snapshot(session.0);
+        }
         self.sessions.get(&session.0).map(Session::snapshot)
     }
 
@@ -228,6 +241,17 @@ impl Endpoint {
                 Ok(())
             }
             Command::Open { config, id } => self.open(now, ticket, config, id),
+            Command::OpenAnycast { config, id } => self.open_anycast(ticket, config, id),
+            Command::Reconfigure { session, reliability } => {
+                self.reconfigure(session, reliability)?;
+                self.shared.complete(ticket, Ok(Outcome::Done));
+                Ok(())
+            }
+            Command::SetDefaults { kind, defaults } => {
+                self.defaults.set(kind, defaults);
+                self.shared.complete(ticket, Ok(Outcome::Done));
+                Ok(())
+            }
             Command::AnswerInvitation { invitation, accept } => {
                 self.answer_invitation(now, invitation, accept)?;
                 self.shared.complete(ticket, Ok(Outcome::Done));
@@ -254,6 +278,9 @@ impl Endpoint {
                     to,
                     ticket,
                 };
+                if self.anycasts.contains(session.0) {
+                    return self.publish_anycast(now, session, draft);
+                }
                 self.on_session(session, |session, shared| session.publish(shared, now, draft))
             }
             Command::GoOffline { session } => {
@@ -261,6 +288,9 @@ impl Endpoint {
             }
             Command::GoOnline { session } => {
                 self.on_session(session, |session, shared| session.go_online(shared, now, ticket))
+            }
+            Command::Close { session } if self.anycasts.contains(session.0) => {
+                self.close_anycast(now, session, ticket)
             }
             Command::Close { session } => {
                 self.on_session(session, |session, shared| session.close(shared, now, ticket))
@@ -273,6 +303,9 @@ impl Endpoint {
         id: SessionId,
         act: impl FnOnce(&mut Session, &mut Shared) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
+        if self.anycasts.contains(id.0) {
+            return Err(CommandError::NotGroup(id));
+        }
         let session = self
             .sessions
             .get_mut(&id.0)
@@ -280,24 +313,27 @@ impl Endpoint {
         act(session, &mut self.shared)
     }
 
-    fn open(
+    /// A number for a session: the wanted one, if it is free.
+    pub(crate) fn new_session_id(&mut self, wanted: Option<SessionId>) -> Result<SessionId, CommandError> {
+        if self.sessions.len() + self.anycasts.len() >= SESSIONS_MAX {
+            return Err(CommandError::TooManySessions);
+        }
+        match wanted {
+            Some(id) if u64::from(id.0) >= SESSION_ID_COUNT => Err(CommandError::ReservedSessionId(id)),
+            Some(id) if self.sessions.contains_key(&id.0) => Err(CommandError::SessionExists(id)),
+            Some(id) => Ok(id),
+            None => Ok(self.free_session_id()),
+        }
+    }
+
+    pub(crate) fn open(
         &mut self,
         now: Now,
         ticket: Ticket,
         config: SessionConfig,
         id: Option<SessionId>,
     ) -> Result<(), CommandError> {
-        if self.sessions.len() >= SESSIONS_MAX {
-            return Err(CommandError::TooManySessions);
-        }
-        let id = match id {
-            Some(id) if u64::from(id.0) >= SESSION_ID_COUNT => {
-                return Err(CommandError::ReservedSessionId(id));
-            }
-            Some(id) if self.sessions.contains_key(&id.0) => return Err(CommandError::SessionExists(id)),
-            Some(id) => id,
-            None => self.free_session_id(),
-        };
+        let id = self.new_session_id(id)?;
         let shared = &mut self.shared;
         let epochs = if config.mls {
             let epochs = Epochs::new(&shared.identity, &shared.verifier, &mut shared.rng, now);
@@ -338,10 +374,16 @@ impl Endpoint {
         Ok(())
     }
 
-    fn free_session_id(&mut self) -> SessionId {
+    /// True if a session of this number ended here a moment ago.
+    pub(crate) fn was_session(&self, id: u32) -> bool {
+        self.tombstones.contains_key(&id)
+    }
+
+    pub(crate) fn free_session_id(&mut self) -> SessionId {
         loop {
             let id = u32::try_from(self.shared.rng.below(SESSION_ID_COUNT)).unwrap_or(0);
-            if !self.sessions.contains_key(&id) && !self.tombstones.contains_key(&id) {
+            let used = self.sessions.contains_key(&id) || self.anycasts.contains(id);
+            if !used && !self.tombstones.contains_key(&id) {
                 return SessionId(id);
             }
         }
@@ -562,8 +604,12 @@ impl Endpoint {
             moderator_subject: verified.subject.clone(),
             data,
             control,
-            reliability: join.timer_settings.map(Reliability::from_wire),
-            direction: shared.config.direction,
+            reliability: self
+                .defaults
+                .timing(message.session_kind, join.timer_settings.map(Reliability::from_wire)),
+            direction: self
+                .defaults
+                .direction(message.session_kind, shared.config.direction),
             metadata: message.metadata.clone(),
             epochs,
         };
@@ -631,6 +677,7 @@ impl Endpoint {
 
     /// Buries sessions that ended; they answer repeated requests for a while.
     fn sweep(&mut self, now: Now) {
+        self.translate_events();
         let ended: BTreeSet<u32> = self
             .sessions
             .iter()
@@ -657,5 +704,6 @@ impl Endpoint {
                 .timers
                 .set(ENDPOINT, TimerKey::Tombstone(id), now.mono + TOMBSTONE_LIFE);
         }
+        self.finish_anycasts();
     }
 }

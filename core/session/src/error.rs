@@ -30,6 +30,12 @@ pub enum CommandError {
     /// The application was not asked, has answered already, or took longer than a minute.
     #[error("invitation {0} does not wait for an answer: it was answered, or took longer than a minute")]
     InvitationUnknown(InvitationId),
+    /// The session has no peer of its own, so a message must say whom it is for.
+    #[error("session {0} has no fixed receiver; name the receiver of the message")]
+    NoReceiver(SessionId),
+    /// An unreliable session has no timers.
+    #[error("session {0} is unreliable, which its members were told when they joined; open another session")]
+    NotReliable(SessionId),
     /// Only the moderator of a group may do this.
     #[error("only the moderator of session {0} can change its members")]
     NotModerator(SessionId),

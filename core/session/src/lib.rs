@@ -6,6 +6,7 @@
 //!
 //! The wire rules are those of the session document; its section numbers are cited where they apply.
 
+mod anycast;
 mod api;
 mod close;
 mod control;
@@ -27,9 +28,11 @@ mod roster;
 mod send;
 mod seq;
 mod session;
+mod settings;
 mod shared;
 mod timers;
 
+pub use anycast::AnycastConfig;
 pub use api::{
     CloseReason, Command, Counters, Direction, EndpointConfig, Event, Member, MembershipChange, MissReason,
     Outcome, PublishOutcome, Received, Reliability, SessionConfig, SessionId, SessionInfo, SessionSnapshot,
@@ -40,3 +43,4 @@ pub use error::{CommandError, InviteStep, OperationError};
 pub use invitations::{
     Invitation, InvitationId, InvitationPolicy, InvitationRefusal, Inviters, SubjectPattern,
 };
+pub use settings::SessionDefaults;

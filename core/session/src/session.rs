@@ -230,6 +230,7 @@ impl Session {
             reliability: self.reliability,
             mls: self.epochs.is_some(),
             metadata: self.metadata.clone(),
+            anycast: false,
         }
     }
 
@@ -604,7 +605,10 @@ impl Session {
             TimerKey::Refresh => self.on_refresh_due(shared, now),
             TimerKey::Repair => self.on_repair_due(shared, now),
             TimerKey::Evicted => self.end(shared, now, CloseReason::Removed),
-            TimerKey::Subscription(_) | TimerKey::Invitation(_) | TimerKey::Tombstone(_) => {
+            TimerKey::Subscription(_)
+            | TimerKey::Invitation(_)
+            | TimerKey::Tombstone(_)
+            | TimerKey::Ask(_) => {
                 debug_assert!(false, "endpoint timers do not reach sessions");
             }
         }

@@ -112,6 +112,11 @@ impl Shared {
         self.transmits.pop_front()
     }
 
+    /// Everything that the application has not been told yet.
+    pub(crate) fn take_events(&mut self) -> VecDeque<Event> {
+        std::mem::take(&mut self.events)
+    }
+
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }

@@ -31,6 +31,8 @@ pub(crate) enum TimerKey {
     Invitation(u64),
     /// An ended session is forgotten.
     Tombstone(u32),
+    /// Nobody answered a discovery for a message to any instance.
+    Ask(u32),
 }
 
 impl TimerKey {
@@ -49,6 +51,7 @@ impl TimerKey {
             Self::Subscription(_) => "subscription",
             Self::Invitation(_) => "unanswered invitation",
             Self::Tombstone(_) => "ended session",
+            Self::Ask(_) => "discovery of an instance",
         }
     }
 }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slim_proto::FullName;
 use slim_proto::limits::HALF_JOINED_MAX;
-use slim_session::{Command, Counters, Invitation, Outcome, SessionConfig, SessionId};
+use slim_proto::{FullName, SessionKind};
+use slim_session::{
+    AnycastConfig, Command, Counters, Invitation, Outcome, SessionConfig, SessionDefaults, SessionId,
+};
 use tokio::sync::Notify;
 
 use crate::error::Error;
@@ -186,11 +188,29 @@ impl App {
 
     /// Opens a session as its initiator: a group at once, one to one when the peer joined.
     pub async fn open(&self, config: SessionConfig) -> Result<Session, Error> {
-        let (app, config) = (self.handle.key(), Box::new(config));
+        self.open_with(Command::Open { config, id: None }).await
+    }
+
+    /// Opens a session whose messages go to any one instance of the name that each of them gives
+    /// ([`PublishOptions::to`](crate::PublishOptions::to)): to one and the same as long as it is there if sticky or
+    /// encrypted, else to the instances in turn. Nothing is sent before the first message.
+    pub async fn open_anycast(&self, config: AnycastConfig) -> Result<Session, Error> {
+        self.open_with(Command::OpenAnycast { config, id: None }).await
+    }
+
+    /// What applies here in sessions of a kind that others open from now on.
+    pub async fn set_defaults(&self, kind: SessionKind, defaults: SessionDefaults) -> Result<(), Error> {
+        self.command(Command::SetDefaults { kind, defaults })
+            .await
+            .map(drop)
+    }
+
+    async fn open_with(&self, command: Command) -> Result<Session, Error> {
+        let (app, command) = (self.handle.key(), Box::new(command));
         let shared = self
             .handle
             .requests
-            .ask(|reply| Request::Open { app, config, reply })
+            .ask(|reply| Request::Open { app, command, reply })
             .await?;
         Ok(self.wrap(shared))
     }

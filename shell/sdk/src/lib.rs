@@ -58,7 +58,7 @@ pub use slim_crypto::{Rng, os_seed};
 pub use slim_net::{DialError, TlsFailure, TlsSetupError};
 pub use slim_proto::{FullName, NameError, NameId, SessionKind, limits};
 pub use slim_session::{
-    CloseReason, CommandError, Counters, Direction, Invitation, InvitationPolicy, InviteStep, Inviters,
-    Member, MembershipChange, MissReason, OperationError, PublishOutcome, Received, Reliability,
-    SessionConfig, SessionId, SessionInfo, SessionSnapshot, SubjectPattern,
+    AnycastConfig, CloseReason, CommandError, Counters, Direction, Invitation, InvitationPolicy, InviteStep,
+    Inviters, Member, MembershipChange, MissReason, OperationError, PublishOutcome, Received, Reliability,
+    SessionConfig, SessionDefaults, SessionId, SessionInfo, SessionSnapshot, SubjectPattern,
 };

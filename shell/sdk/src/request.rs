@@ -11,7 +11,7 @@ use std::time::Duration;
 use slim_auth::{Identity, Verifier};
 use slim_config::ClientConfig;
 use slim_proto::FullName;
-use slim_session::{Command, Counters, Outcome, SessionConfig, SessionId, SessionSnapshot};
+use slim_session::{Command, Counters, Outcome, SessionId, SessionSnapshot};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::app::AppShared;
@@ -39,9 +39,10 @@ pub(crate) enum Request {
         options: AppOptions,
         reply: Reply<NewApp>,
     },
+    /// A command that opens a session.
     Open {
         app: AppKey,
-        config: Box<SessionConfig>,
+        command: Box<Command>,
         reply: Reply<Arc<SessionShared>>,
     },
     Command(CommandRequest),

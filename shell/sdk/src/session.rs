@@ -8,8 +8,8 @@ use bytes::Bytes;
 use slim_proto::FullName;
 use slim_proto::limits::SEND_WINDOW_MAX;
 use slim_session::{
-    CloseReason, Command, CommandError, Member, OperationError, Outcome, PublishOutcome, SessionId,
-    SessionInfo, SessionSnapshot,
+    CloseReason, Command, CommandError, Member, OperationError, Outcome, PublishOutcome, Reliability,
+    SessionId, SessionInfo, SessionSnapshot,
 };
 use tokio::sync::Semaphore;
 
@@ -66,7 +66,8 @@ pub struct PublishOptions {
     pub payload_type: Option<String>,
     /// Travels in clear; keys of the protocol are refused.
     pub metadata: BTreeMap<String, String>,
-    /// Only to this member; a name without id means any one instance in the roster.
+    /// Only to this member; a name without id means any one instance in the roster. In a session of
+    /// [`App::open_anycast`](crate::App::open_anycast) the receiver, of any name, which must be given.
     pub to: Option<FullName>,
 }
 
@@ -206,6 +207,19 @@ impl Session {
     /// True once the session is over; unread items may be left.
     pub fn is_closed(&self) -> bool {
         self.shared.inbox.ended().is_some()
+    }
+
+    /// New timers for what this application sends in a reliable session; others keep theirs.
+    pub async fn reconfigure(&self, reliability: Reliability) -> Result<(), Error> {
+        let session = self.id();
+        self.command(Command::Reconfigure { session, reliability })
+            .await?;
+        let info = SessionInfo {
+            reliability: Some(reliability),
+            ..self.info()
+        };
+        self.shared.update(info);
+        Ok(())
     }
 
     /// Who is in the session, oneself included, ordered by name.

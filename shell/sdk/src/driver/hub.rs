@@ -97,19 +97,8 @@ impl Hub {
         self.settle(now);
     }
 
-    pub(super) fn open(
-        &mut self,
-        now: Now,
-        app: AppKey,
-        config: slim_session::SessionConfig,
-        reply: Reply<Arc<SessionShared>>,
-    ) {
-        self.run(
-            now,
-            app,
-            Command::Open { config, id: None },
-            Pending::Opened(reply),
-        );
+    pub(super) fn open(&mut self, now: Now, app: AppKey, command: Command, reply: Reply<Arc<SessionShared>>) {
+        self.run(now, app, command, Pending::Opened(reply));
     }
 
     pub(super) fn command(&mut self, now: Now, request: CommandRequest) {
@@ -123,6 +112,9 @@ impl Hub {
             Command::Subscribe { name } => Effect::AddName(name.clone()),
             Command::Unsubscribe { name } => Effect::RemoveName(name.clone()),
             Command::Open { .. }
+            | Command::OpenAnycast { .. }
+            | Command::Reconfigure { .. }
+            | Command::SetDefaults { .. }
             | Command::AnswerInvitation { .. }
             | Command::Invite { .. }
             | Command::Remove { .. }

@@ -115,7 +115,7 @@ impl Driver {
             } => {
                 self.hub.create_app(now, name, identity, verifier, options, reply);
             }
-            Request::Open { app, config, reply } => self.hub.open(now, app, *config, reply),
+            Request::Open { app, command, reply } => self.hub.open(now, app, *command, reply),
             Request::Command(request) => self.hub.command(now, request),
             Request::Snapshot { app, session, reply } => {
                 let _ = reply.send(self.hub.snapshot(app, session));
