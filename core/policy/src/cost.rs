@@ -7,7 +7,7 @@ use cel::common::ast::{EntryExpr, Expr, IdedExpr};
 use slim_proto::limits::POLICY_BYTES_MAX;
 
 /// Functions that exist (the standard ones without clocks and regular expressions), beside operators.
-const FUNCTIONS: [&str; 14] = [
+const FUNCTIONS: [&str; 12] = [
     "size",
     "contains",
     "startsWith",
@@ -20,8 +20,6 @@ const FUNCTIONS: [&str; 14] = [
     "bytes",
     "dyn",
     "type",
-    "min",
-    "max",
 ];
 
 /// Concatenations that one expression may have: each may double a text.
