@@ -3,6 +3,9 @@
 The requests and events are those of `shell/sdk/examples/peer.rs`, so that a test can put either in either place.
 Runs with the Python of an environment that holds `slim-bindings==3.3.8` and nothing of ours. The package logs to
 standard output; that is moved to standard error before anything is imported.
+
+`PEER_CONFIG` names a configuration file of the package. Its service then has the application and the connections, and
+its listeners run from the start; without it the global service has them.
 """
 
 import asyncio
@@ -16,6 +19,8 @@ OUT = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
 
 import slim_bindings as slim  # noqa: E402  (after standard output was moved)
+
+CONFIG = os.environ.get("PEER_CONFIG")
 
 
 def say(message: dict) -> None:
@@ -32,7 +37,7 @@ def without_id(name: str) -> str:
 
 class Peer:
     def __init__(self) -> None:
-        self.service = slim.get_global_service()
+        self.service = slim.get_services()[0] if CONFIG else slim.get_global_service()
         self.app: slim.App | None = None
         self.connection: int | None = None
         self.sessions: dict[int, slim.Session] = {}
@@ -53,14 +58,20 @@ class Peer:
         except Exception as error:  # whatever the package raises is the answer
             say({"id": number, "error": f"{type(error).__name__}: {error}"})
 
-    async def op_app(self, name: str, secret: str) -> str:
-        # The asynchronous variant of this call panics in 3.3.8.
-        self.app = self.service.create_app_with_secret(slim.Name.from_string(name), secret)
+    async def op_app(self, name: str, secret: str | None = None, jwt: dict | None = None) -> str:
+        if jwt is None:
+            # The asynchronous variant of this call panics in 3.3.8.
+            self.app = self.service.create_app_with_secret(slim.Name.from_string(name), secret)
+        else:
+            self.app = self.service.create_app(slim.Name.from_string(name), *jwt_identity(jwt))
         self.spawn(self.accept())
         return text_of(self.app.name())
 
-    async def op_connect(self, endpoint: str) -> None:
-        self.connection = await self.service.connect_async(slim.new_insecure_client_config(endpoint))
+    async def op_connect(self, endpoint: str, settings: dict | None = None) -> None:
+        config = slim.new_insecure_client_config(endpoint)
+        if settings is not None:
+            config = slim.new_config_from_json(json.dumps({"endpoint": endpoint, **settings}))
+        self.connection = await self.service.connect_async(config)
         await self.app.subscribe_async(self.app.name(), self.connection)
 
     async def op_serve(self, endpoint: str) -> None:
@@ -180,7 +191,29 @@ class Peer:
             )
 
 
-def start_logging() -> None:
+def jwt_identity(jwt: dict) -> tuple[slim.IdentityProviderConfig, slim.IdentityVerifierConfig]:
+    """What an application signs with, and the keys by which it knows the others."""
+
+    def key(kind, form: slim.JwtKeyFormat, text: str):
+        algorithm = getattr(slim.JwtAlgorithm, jwt["algorithm"])
+        return kind(slim.JwtKeyConfig(algorithm=algorithm, format=form, key=slim.JwtKeyData.DATA(value=text)))
+
+    common = {
+        "audience": jwt["audiences"] or None,
+        "issuer": jwt["issuer"],
+        "duration": datetime.timedelta(hours=1),
+    }
+    signing = key(slim.JwtKeyType.ENCODING, slim.JwtKeyFormat.PEM, jwt["private_key"])
+    checking = key(slim.JwtKeyType.DECODING, slim.JwtKeyFormat.JWKS, jwt["keys"])
+    provider = slim.ClientJwtAuth(key=signing, subject=jwt["subject"], **common)
+    verifier = slim.JwtAuth(key=checking, subject=None, **common)
+    return slim.IdentityProviderConfig.JWT(config=provider), slim.IdentityVerifierConfig.JWT(config=verifier)
+
+
+def start() -> None:
+    if CONFIG:
+        slim.initialize_from_config_with_error(CONFIG)
+        return
     tracing = slim.new_tracing_config_with(os.environ.get("PEER_LOG", "info"), True, False, [])
     slim.initialize_with_configs(slim.new_runtime_config(), tracing, [slim.new_service_config()])
 
@@ -200,7 +233,7 @@ async def main() -> None:
         peer.spawn(peer.answer(request))
 
 
-start_logging()
+start()
 asyncio.run(main())
 OUT.flush()
 # The package's own threads must not delay the end of a test.

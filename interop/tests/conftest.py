@@ -21,7 +21,8 @@ def nodes(tmp_path_factory):
 
     def node(kind: str):
         if kind not in running:
-            running[kind] = OurNode(tmp_path_factory.mktemp("node")) if kind == OURS else UpstreamNode()
+            folder = tmp_path_factory.mktemp("node")
+            running[kind] = OurNode(folder) if kind == OURS else UpstreamNode(folder)
         return running[kind]
 
     yield node
@@ -47,10 +48,20 @@ class World:
     def name(self, last: str) -> str:
         return f"org/test-{self.number}/{last}"
 
-    def peer(self, kind: str, last: str, node, binding: str = "warn", secret: str = SECRET) -> Peer:
-        peer = Peer(kind, self.name(last), {"SLIM_IDENTITY_BINDING": binding})
+    def peer(
+        self,
+        kind: str,
+        last: str,
+        node,
+        binding: str = "warn",
+        secret: str = SECRET,
+        settings: dict | None = None,
+        environment: dict[str, str] | None = None,
+        **identity: object,
+    ) -> Peer:
+        peer = Peer(kind, self.name(last), {"SLIM_IDENTITY_BINDING": binding, **(environment or {})})
         self.peers.append(peer)
-        return peer.start(node.endpoint, secret)
+        return peer.start(node.endpoint, secret, settings, **identity)
 
     def program(self, script: str, *arguments: str) -> Program:
         """An example application of the published package."""
@@ -70,6 +81,28 @@ class World:
             for line in peer.log
             if re.search(r"\b(WARN|ERROR|panicked)\b", line) and not any(re.search(known, line) for known in HARMLESS)
         ]
+
+
+class NodesOfOneTest:
+    """Nodes with settings of their own, of either kind."""
+
+    def __init__(self, world: World, folder) -> None:
+        self.world, self.folder = world, folder
+        self.nodes: list[OurNode | UpstreamNode] = []
+
+    def start(self, kind: str, **settings: object) -> OurNode | UpstreamNode:
+        node = (OurNode if kind == OURS else UpstreamNode)(self.folder, **settings)
+        self.nodes.append(node)
+        self.world.used_nodes.append(node)
+        return node
+
+
+@pytest.fixture
+def own_nodes(world, tmp_path):
+    nodes = NodesOfOneTest(world, tmp_path)
+    yield nodes
+    for node in nodes.nodes:
+        node.stop()
 
 
 class OurNodeOfOneTest:

@@ -162,11 +162,13 @@ class Peer(Process):
         self.readers.append(threading.Thread(target=self._read_output, daemon=True))
         self.readers[-1].start()
 
-    def start(self, endpoint: str | None, secret: str = SECRET) -> "Peer":
-        """Creates the application and connects it."""
-        self.full_name = self.ask("app", name=self.name, secret=secret)
+    def start(
+        self, endpoint: str | None, secret: str = SECRET, settings: dict | None = None, **identity: object
+    ) -> "Peer":
+        """Creates the application and connects it; `settings` are the keys of a client's configuration."""
+        self.full_name = self.ask("app", name=self.name, **(identity or {"secret": secret}))
         if endpoint:
-            self.ask("connect", endpoint=endpoint)
+            self.ask("connect", endpoint=endpoint, **({"settings": settings} if settings else {}))
         return self
 
     def ask(self, operation: str, deadline: float = DEADLINE, **arguments) -> object:
@@ -289,30 +291,38 @@ class Program(Process):
 class OurNode(Process):
     """The binary `slim`."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
-        port = port or free_port()
-        self.port = port
-        config = folder / "node.yaml"
-        config.write_text(
-            "services:\n  slim/0:\n    dataplane:\n      servers:\n"
-            f'        - endpoint: "127.0.0.1:{port}"\n          tls:\n            insecure: true\n'
-        )
+    def __init__(self, folder: Path, port: int | None = None, **settings: object) -> None:
+        self.port = port or free_port()
+        config = folder / f"node-{self.port}.yaml"
+        config.write_text(node_configuration(self.port, **settings))
         level = os.environ.get("NODE_LOG", "info")
         command = [NODE, "--config", str(config)]
         super().__init__("our node", command, {"RUST_LOG": level}, subprocess.DEVNULL, one_stream=True)
-        self.endpoint = f"http://127.0.0.1:{port}"
-        wait_for_port(port, self)
+        self.endpoint = endpoint(self.port, **settings)
+        wait_for_port(self.port, self)
 
 
 class UpstreamNode(Peer):
     """The node that the published package runs itself."""
 
-    def __init__(self) -> None:
-        super().__init__(UPSTREAM, "org/ns/upstream-node")
+    def __init__(self, folder: Path, **settings: object) -> None:
         port = free_port()
-        self.ask("serve", endpoint=f"127.0.0.1:{port}")
-        self.endpoint = f"http://127.0.0.1:{port}"
+        config = folder / f"upstream-{port}.yaml"
+        config.write_text(node_configuration(port, **settings))
+        super().__init__(UPSTREAM, "org/ns/upstream-node", {"PEER_CONFIG": str(config)})
+        self.endpoint = endpoint(port, **settings)
         wait_for_port(port, self)
+
+
+def node_configuration(port: int, tls: dict | None = None, enforce_pqc: bool = False) -> str:
+    """A file that both nodes understand; JSON is YAML."""
+    server = {"endpoint": f"127.0.0.1:{port}", "tls": tls or {"insecure": True}}
+    dataplane = {"servers": [server], "clients": []} | ({"enforce_pqc": True} if enforce_pqc else {})
+    return json.dumps({"services": {"slim/0": {"dataplane": dataplane}}}, indent=1)
+
+
+def endpoint(port: int, tls: dict | None = None, **_settings: object) -> str:
+    return f"{'https' if tls else 'http'}://127.0.0.1:{port}"
 
 
 def free_port() -> int:

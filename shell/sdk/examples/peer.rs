@@ -16,8 +16,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use slim::{
     App, ClientConfig, Direction, FullName, Identity, Item, MembershipChange, PublishOptions, Reliability,
-    Rng, ServerConfig, Service, Session, SessionConfig, SessionId, SessionKind, os_seed,
+    Rng, ServerConfig, Service, Session, SessionConfig, SessionId, SessionKind, Verifier, os_seed,
 };
+use slim_auth::{JwtRules, JwtSigner, KeySet};
+use slim_crypto::SigningKey;
+use slim_crypto::jwa::{Algorithm, TokenSigningKey};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
@@ -36,10 +39,20 @@ struct Request {
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 enum Operation {
-    /// Create the application; must come first.
-    App { name: String, secret: String },
-    /// Connect to a node.
-    Connect { endpoint: String },
+    /// Create the application; must come first. `pqc` makes its groups post-quantum.
+    App {
+        name: String,
+        secret: Option<String>,
+        jwt: Option<Jwt>,
+        #[serde(default)]
+        pqc: bool,
+    },
+    /// Connect to a node; `settings` are the other keys of a client's configuration.
+    Connect {
+        endpoint: String,
+        #[serde(default = "plain_text")]
+        settings: Value,
+    },
     /// Run a node here.
     Serve { endpoint: String },
     /// Open a session as its initiator.
@@ -75,6 +88,23 @@ enum Operation {
     Close { session: u32 },
     /// What was refused and dropped so far.
     Counters,
+}
+
+/// An identity that signs its own tokens; everything else than the subject is the same for all members.
+#[derive(Deserialize)]
+struct Jwt {
+    algorithm: String,
+    /// PEM.
+    private_key: String,
+    /// A JWKS with everybody's keys.
+    keys: String,
+    issuer: Option<String>,
+    audiences: Vec<String>,
+    subject: String,
+}
+
+fn plain_text() -> Value {
+    json!({"tls": {"insecure": true}})
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -137,9 +167,36 @@ fn read_requests() -> mpsc::Receiver<Request> {
 impl Peer {
     async fn perform(&self, operation: Operation) -> Result<Value, Failure> {
         Ok(match operation {
-            Operation::App { name, secret } => self.create_app(&name, &secret).await?,
-            Operation::Connect { endpoint } => {
-                let config = ClientConfig::insecure(endpoint.parse()?);
+            Operation::App {
+                name,
+                secret,
+                jwt,
+                pqc,
+            } => {
+                // The kind of the signature key decides how groups are encrypted.
+                let key = if pqc {
+                    SigningKey::generate_ed25519()
+                } else {
+                    SigningKey::generate_p256()
+                };
+                let (identity, verifier) = match (secret, jwt) {
+                    (Some(secret), None) => {
+                        let rng = &mut Rng::from_seed(os_seed());
+                        let identity = Identity::shared_secret_with_key(&name, &secret, key, rng)?;
+                        let verifier = identity.verifier();
+                        (identity, verifier)
+                    }
+                    (None, Some(jwt)) => jwt.identity(key)?,
+                    _ => return Err("give the application either a secret or a jwt".into()),
+                };
+                self.create_app(&name, identity, verifier).await?
+            }
+            Operation::Connect {
+                endpoint,
+                mut settings,
+            } => {
+                settings["endpoint"] = endpoint.into();
+                let config = ClientConfig::from_json_text(&settings.to_string())?.config;
                 self.service.connect(config).await?;
                 Value::Null
             }
@@ -235,9 +292,7 @@ impl Peer {
         })
     }
 
-    async fn create_app(&self, name: &str, secret: &str) -> Result<Value, Failure> {
-        let identity = Identity::shared_secret(name, secret, &mut Rng::from_seed(os_seed()))?;
-        let verifier = identity.verifier();
+    async fn create_app(&self, name: &str, identity: Identity, verifier: Verifier) -> Result<Value, Failure> {
         let direction = Direction::Bidirectional;
         let app = self
             .service
@@ -258,6 +313,28 @@ impl Peer {
     fn session(&self, id: u32) -> Result<Session, Failure> {
         let session = self.app()?.session(SessionId(id));
         Ok(session.ok_or_else(|| format!("session not found: {id}"))?)
+    }
+}
+
+impl Jwt {
+    fn identity(self, key: SigningKey) -> Result<(Identity, Verifier), Failure> {
+        let algorithm = Algorithm::from_name(&self.algorithm).ok_or("no such algorithm")?;
+        let signer = JwtSigner {
+            key: TokenSigningKey::from_text(algorithm, &self.private_key)?,
+            key_id: None,
+            issuer: self.issuer.clone(),
+            audiences: self.audiences.clone(),
+            subject: self.subject,
+            custom_claims: String::new(),
+            lifetime: Duration::from_secs(3600),
+        };
+        let rules = JwtRules {
+            issuers: self.issuer.into_iter().collect(),
+            audiences: self.audiences,
+            ..JwtRules::default()
+        };
+        let keys = KeySet::from_jwks(&self.keys, None)?;
+        Ok((Identity::jwt_with_key(signer, key)?, Verifier::jwt(keys, rules)))
     }
 }
 

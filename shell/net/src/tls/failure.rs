@@ -130,7 +130,8 @@ impl TlsFailure {
             CertificateError::NotValidYetContext { time, not_before } => Self::NotYetValid {
                 wait: Duration::from_secs(not_before.as_secs().saturating_sub(time.as_secs())),
             },
-            CertificateError::UnknownIssuer => Self::UnknownCa,
+            // A bad signature is what a CA with the name of a trusted one and another key makes.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownCa,
             CertificateError::NotValidForNameContext { expected, presented } => Self::WrongName {
                 expected: expected.to_str().into_owned(),
                 presented: names(presented),
@@ -146,6 +147,8 @@ impl TlsFailure {
         match alert {
             AlertDescription::CertificateRequired => Self::ClientCertificateMissing,
             AlertDescription::UnknownCA => refused("unknown CA"),
+            // A CA with the name of a trusted one and another key.
+            AlertDescription::DecryptError => refused("bad signature"),
             AlertDescription::CertificateExpired => refused("expired"),
             AlertDescription::CertificateRevoked => refused("revoked"),
             AlertDescription::BadCertificate => refused("bad certificate"),
@@ -216,6 +219,10 @@ mod tests {
             (
                 AlertDescription::CertificateRevoked,
                 "it refused the client certificate of tls.source (revoked); show one of a CA that it trusts",
+            ),
+            (
+                AlertDescription::DecryptError,
+                "it refused the client certificate of tls.source (bad signature); show one of a CA that it trusts",
             ),
             (
                 AlertDescription::ProtocolVersion,
