@@ -80,8 +80,17 @@ impl Credentials {
         let judge = self.judge();
         let verified = match (judge.accepted.get(token), now) {
             (Some(accepted), _) => Arc::clone(accepted),
-            (None, Some(now)) => Arc::new(judge.verifier.verify(token, now)?),
-            (None, None) => Arc::new(judge.verifier.verify_at_any_time(token)?),
+            (None, now) => {
+                let result = match now {
+                    Some(now) => judge.verifier.verify(token, now),
+                    None => judge.verifier.verify_at_any_time(token),
+                };
+                let explain = |error| match judge.verifier.issuer_to_ask_again(token) {
+                    Some(issuer) => CredentialError::OtherKeys { issuer, error },
+                    None => CredentialError::Identity(error),
+                };
+                Arc::new(result.map_err(explain)?)
+            }
         };
         if verified.public_key != identity.signature_key.as_bytes() {
             return Err(CredentialError::KeyMismatch);

@@ -1,6 +1,7 @@
 //! What can go wrong, by who is at fault.
 
 use std::fmt;
+use std::sync::Arc;
 
 use mls_rs::error::{AnyError, IntoAnyError, MlsError as LibraryError};
 use slim_auth::IdentityError;
@@ -15,6 +16,14 @@ pub enum CredentialError {
     /// The token is no good.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The token is not made with a key of its issuer that is known; a newer key may have made it.
+    #[error("{error}")]
+    OtherKeys {
+        /// Whose newer keys may help.
+        issuer: Arc<str>,
+        /// What the known keys say.
+        error: IdentityError,
+    },
     /// The token names another key than the leaf it is in.
     #[error("the token's public key is not the signature key of its leaf")]
     KeyMismatch,
@@ -185,6 +194,25 @@ pub struct ProtocolError(LibraryError);
 impl fmt::Debug for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ProtocolError({})", self.0)
+    }
+}
+
+impl MlsError {
+    /// The issuer whose keys, once they are fetched or fetched anew, may make the same operation succeed.
+    pub fn wanted_keys(&self) -> Option<&Arc<str>> {
+        let Self::Credential(credential) = self else {
+            return None;
+        };
+        match credential {
+            CredentialError::OtherKeys { issuer, .. }
+            | CredentialError::Identity(
+                IdentityError::KeysUnavailable { issuer } | IdentityError::IssuerUnavailable { issuer, .. },
+            ) => Some(issuer),
+            CredentialError::Identity(_)
+            | CredentialError::NotToken
+            | CredentialError::KeyMismatch
+            | CredentialError::ExternalSender => None,
+        }
     }
 }
 

@@ -14,6 +14,15 @@ pub fn key_package_subject(key_package: &[u8]) -> Result<String, MlsError> {
     subject_of(&parse(key_package).ok_or(MlsError::Malformed)?)
 }
 
+/// The token in a key package; nothing is verified.
+pub fn key_package_token(key_package: &[u8]) -> Result<String, MlsError> {
+    let message = parse(key_package).ok_or(MlsError::Malformed)?;
+    let key_package = message
+        .as_key_package()
+        .ok_or(MlsError::Unexpected(MessageName::KeyPackage))?;
+    Ok(token_of(key_package.signing_identity())?.to_owned())
+}
+
 pub(crate) fn subject_of(message: &MlsMessage) -> Result<String, MlsError> {
     let key_package = message
         .as_key_package()

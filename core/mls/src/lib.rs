@@ -28,5 +28,5 @@ pub use client::MlsClient;
 pub use commit::Commit;
 pub use error::{CredentialError, MessageName, MlsError, OpenError, ProtocolError};
 pub use group::Group;
-pub use key_package::key_package_subject;
+pub use key_package::{key_package_subject, key_package_token};
 pub use seal::Opened;

@@ -124,7 +124,10 @@ fn strangers_and_expired_tokens_are_kept_out() {
     let error = refused(alice.group(), |group| group.add(at(0), &package));
     assert!(matches!(
         error,
-        MlsError::Credential(CredentialError::Identity(IdentityError::WrongSignature))
+        MlsError::Credential(CredentialError::OtherKeys {
+            error: IdentityError::WrongSignature,
+            ..
+        })
     ));
     let package = bob.key_package(0);
     let error = refused(alice.group(), |group| group.add(at(3661), &package));

@@ -47,6 +47,10 @@ pub const EGRESS_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const SUBSCRIPTIONS_PER_LINK_MAX: usize = 10_000;
 /// Subscriptions of one node.
 pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
+/// Routes that the applications of one process choose among several connections.
+pub const ROUTES_MAX: usize = 10_000;
+/// Senders that a process with several connections remembers the way back to; who is forgotten is learned again.
+pub const ROUTES_LEARNED_MAX: usize = 4096;
 /// Wait for a subscription acknowledgement before it is repeated (wire-routing A7.4).
 pub const SUBSCRIPTION_ACK_INTERVAL: Duration = Duration::from_secs(5);
 /// Sends of one subscription request before the application is told of the failure.
@@ -159,6 +163,17 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 32 * 1024;
 pub const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Redirects that are followed, each within one origin: a missing slash, an old path.
 pub const HTTP_REDIRECTS_MAX: usize = 3;
+/// Trust domains whose bundles are kept: an organisation's own and those it federates with.
+pub const SPIFFE_TRUST_DOMAINS_MAX: usize = 64;
+/// Largest message of a SPIFFE Workload API that is read, in bytes: a dozen identities with bundles of dozens of CAs
+/// have a quarter of it.
+pub const SPIFFE_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Deadline of a call to a Workload API, and of a stream's first message: the agent may have to ask its server.
+pub const SPIFFE_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// First pause after a failed call to a Workload API, or after a lost stream; it doubles with each failure.
+pub const SPIFFE_BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// Longest such pause: an agent that was restarted is found again while most tokens still live.
+pub const SPIFFE_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 const _: () = assert!(HTTP_REQUEST_TIMEOUT.as_secs() < ISSUER_FETCH_TIMEOUT.as_secs());
 const _: () = assert!(KEY_SET_BYTES_MAX <= HTTP_BODY_BYTES_MAX);
@@ -176,6 +191,15 @@ pub const REFUSALS_MAX: usize = 64;
 pub const POLICY_BYTES_MAX: usize = 4096;
 /// Steps that the evaluation of a CEL expression may take in the worst case: some ten milliseconds, once a link.
 pub const POLICY_STEPS_MAX: u64 = 100_000;
+
+/// Calls under way, per channel of a caller and per server.
+pub const RPC_CALLS_MAX: usize = 1024;
+/// Calls under way of one caller at a server, so that one cannot take all of them.
+pub const RPC_CALLS_PER_PEER_MAX: usize = 256;
+/// Responses to one caller in a group that wait for the acknowledgement of those before them.
+pub const RPC_RESPONSES_QUEUED_MAX: usize = 256;
+/// Longest time of a call, and that of a call which says nothing: what upstream's callers write (wire-session §7.2).
+pub const RPC_TIMEOUT_MAX: Duration = Duration::from_secs(36_000);
 
 const _: () = assert!(PAYLOAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(CREDENTIAL_REFRESH_SECS < TOKEN_LIFE_SECS);

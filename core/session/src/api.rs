@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use slim_auth::AuthenticationError;
 use slim_proto::limits::{CONTROL_INTERVAL_DEFAULT, CONTROL_RETRIES_DEFAULT};
 use slim_proto::{FullName, SessionKind, TimerSettings};
 
@@ -345,7 +346,7 @@ pub enum Event {
         /// Claimed name.
         peer: FullName,
         /// Why.
-        reason: String,
+        error: AuthenticationError,
     },
     /// Somebody invites, and the policy says that the application is asked (`Inviters::Asked`). No answer within a
     /// minute is a no.
@@ -481,6 +482,10 @@ counters! {
     binding_refused,
     /// Header or payload signatures that do not verify.
     signature_refused,
+    /// Messages that wait for keys of their sender's issuer.
+    awaiting_keys,
+    /// Of these, dropped because too many waited.
+    awaiting_keys_dropped,
     /// Sender without the role that the message needs, or not a member.
     not_authorised,
     /// Control messages seen before.

@@ -12,12 +12,12 @@ use slim_proto::{
     Command as Payload, FullName, Instant, JoinRequest, Message, MessageKind, Now, SessionKind,
 };
 
+use crate::anycast::Anycasts;
 use crate::api::{
     Command, Counters, EndpointConfig, Event, Outcome, Reliability, SessionConfig, SessionId,
     SessionSnapshot, Ticket,
 };
 use crate::delivered::Delivered;
-use crate::anycast::Anycasts;
 use crate::epochs::Epochs;
 use crate::error::{CommandError, OperationError};
 use crate::invitations::Invitations;
@@ -96,13 +96,21 @@ impl Endpoint {
     /// Judges peers with this verifier from now on: an issuer's keys were fetched or replaced
     /// ([`Verifier::with_keys`]). Members of MLS groups stay members whatever became of the keys that signed their
     /// tokens; in sessions without MLS every later message is judged anew.
-    pub fn use_verifier(&mut self, verifier: Verifier) {
+    ///
+    /// What waited for these keys goes on: messages, and commits in their order.
+    pub fn use_verifier(&mut self, now: Now, verifier: Verifier) {
         for session in self.sessions.values_mut() {
             if let Some(epochs) = &mut session.epochs {
                 epochs.use_verifier(&verifier);
             }
         }
         self.shared.use_verifier(verifier);
+        for session in self.sessions.values_mut() {
+            session.apply_early_updates(&mut self.shared, now);
+            session.release_parked(&mut self.shared, now);
+        }
+        self.judge_again(now);
+        self.sweep(now);
     }
 
     // ----- inputs -----
@@ -153,6 +161,8 @@ impl Endpoint {
                 self.on_ask_timeout(now, request);
             } else if let TimerKey::Invitation(id) = key {
                 self.expire_invitation(id);
+            } else if key == TimerKey::Unverified {
+                self.on_unverified_due(now);
             }
         }
         self.sweep(now);
@@ -391,7 +401,7 @@ impl Endpoint {
 
     // ----- messages -----
 
-    fn on_message(&mut self, now: Now, message: Message) {
+    pub(crate) fn on_message(&mut self, now: Now, message: Message) {
         // The node does not return what we sent, but a hostile one might (wire-session §9.4 item 27).
         if message.source.id() == self.shared.name.id() {
             self.shared.counters.unexpected += 1;
@@ -429,6 +439,9 @@ impl Endpoint {
         let Some(verified) = self.shared.authenticate(now, message) else {
             return;
         };
+        if !self.knows_key_package(now, message) {
+            return;
+        }
         if let Payload::JoinRequest(join) = message.command().unwrap_or(&Payload::GroupNack)
             && (!known || self.is_new_invitation(message, &verified))
         {
@@ -436,6 +449,13 @@ impl Endpoint {
         }
         if let Some(session) = self.sessions.get_mut(&message.session_id) {
             session.on_control(&mut self.shared, now, message, &verified);
+            if let Some(issuer) = session.epochs.as_mut().and_then(Epochs::take_wanted_keys) {
+                if message.kind == MessageKind::GroupWelcome {
+                    self.shared.wait_for_keys(now, message, issuer);
+                } else {
+                    self.shared.want_keys(issuer);
+                }
+            }
         } else if asks_for_us {
             self.tell_the_end(now, message);
         } else if let Some(Some(answer)) = self
@@ -604,9 +624,10 @@ impl Endpoint {
             moderator_subject: verified.subject.clone(),
             data,
             control,
-            reliability: self
-                .defaults
-                .timing(message.session_kind, join.timer_settings.map(Reliability::from_wire)),
+            reliability: self.defaults.timing(
+                message.session_kind,
+                join.timer_settings.map(Reliability::from_wire),
+            ),
             direction: self
                 .defaults
                 .direction(message.session_kind, shared.config.direction),

@@ -1,6 +1,7 @@
 //! The MLS side of a session: the group, commits in order, and data of other epochs.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use slim_auth::{Identity, Verified, Verifier};
@@ -23,6 +24,8 @@ pub(crate) struct Epochs {
     early: BTreeMap<u32, Message>,
     /// Moderator: recent updates, for members that missed them.
     log: VecDeque<(u32, GroupUpdate)>,
+    /// The issuer of a token that the group met and that only newer keys may accept.
+    wanted_keys: Option<Arc<str>>,
 }
 
 impl Epochs {
@@ -40,6 +43,7 @@ impl Epochs {
             commit_id: 0,
             early: BTreeMap::new(),
             log: VecDeque::new(),
+            wanted_keys: None,
         })
     }
 
@@ -72,7 +76,10 @@ impl Epochs {
         commit_id: u32,
         moderator_subject: &str,
     ) -> Result<(), MlsError> {
-        let mut group = self.client.join(now, welcome)?;
+        let mut group = match self.client.join(now, welcome) {
+            Ok(group) => group,
+            Err(error) => return Err(self.noted(error)),
+        };
         group.set_moderator(moderator_subject);
         if let Some(old) = self.group.replace(group) {
             self.previous.push_front(old);
@@ -122,7 +129,10 @@ impl Epochs {
         make: impl FnOnce(&mut Group) -> Result<Commit, MlsError>,
     ) -> Result<Commit, MlsError> {
         let group = self.group.as_mut().ok_or(MlsError::NoGroup)?;
-        let commit = make(group)?;
+        let commit = match make(group) {
+            Ok(commit) => commit,
+            Err(error) => return Err(self.noted(error)),
+        };
         self.commit_id += 1;
         Ok(commit)
     }
@@ -131,9 +141,24 @@ impl Epochs {
     pub(crate) fn apply(&mut self, now: Now, commit_id: u32, commit: &[u8]) -> Result<Applied, MlsError> {
         debug_assert_eq!(commit_id, self.commit_id + 1, "commits are applied in order");
         let group = self.group.as_mut().ok_or(MlsError::NoGroup)?;
-        let applied = group.apply(now, commit)?;
+        let applied = match group.apply(now, commit) {
+            Ok(applied) => applied,
+            Err(error) => return Err(self.noted(error)),
+        };
         self.commit_id = commit_id;
         Ok(applied)
+    }
+
+    /// The issuer whose keys an operation lacked since the last call.
+    pub(crate) fn take_wanted_keys(&mut self) -> Option<Arc<str>> {
+        self.wanted_keys.take()
+    }
+
+    fn noted(&mut self, error: MlsError) -> MlsError {
+        if let Some(issuer) = error.wanted_keys() {
+            self.wanted_keys = Some(Arc::clone(issuer));
+        }
+        error
     }
 
     pub(crate) fn seal(&mut self, plaintext: &[u8], aad: Vec<u8>) -> Result<Bytes, MlsError> {

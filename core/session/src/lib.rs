@@ -31,6 +31,7 @@ mod session;
 mod settings;
 mod shared;
 mod timers;
+mod verify;
 
 pub use anycast::AnycastConfig;
 pub use api::{
@@ -44,3 +45,4 @@ pub use invitations::{
     Invitation, InvitationId, InvitationPolicy, InvitationRefusal, Inviters, SubjectPattern,
 };
 pub use settings::SessionDefaults;
+pub use verify::Request;

@@ -236,6 +236,13 @@ impl Session {
         }
         let applied = match epochs.apply(now, mls.commit_id, &mls.content) {
             Ok(applied) => applied,
+            Err(error) if error.wanted_keys().is_some() => {
+                // Its turn comes again with the keys; without them, the rejoin is the way on.
+                epochs.park(mls.commit_id, message.clone());
+                shared.counters.awaiting_keys += 1;
+                self.notice_epoch(shared, now, u64::from(mls.commit_id));
+                return false;
+            }
             Err(error) => {
                 shared.counters.not_authorised += 1;
                 tracing::warn!(session = %self.id, %error, "a commit was refused");

@@ -605,6 +605,7 @@ impl Session {
             TimerKey::Refresh => self.on_refresh_due(shared, now),
             TimerKey::Repair => self.on_repair_due(shared, now),
             TimerKey::Evicted => self.end(shared, now, CloseReason::Removed),
+            TimerKey::Unverified => debug_assert!(false, "this timer is the endpoint's"),
             TimerKey::Subscription(_)
             | TimerKey::Invitation(_)
             | TimerKey::Tombstone(_)

@@ -12,6 +12,7 @@ use slim_proto::{FullName, Message, Now, UnixTime};
 use crate::api::{Counters, EndpointConfig, Event, Outcome, Ticket};
 use crate::error::OperationError;
 use crate::timers::{ENDPOINT, TimerKey, Timers};
+use crate::verify::Unverified;
 
 /// Age at which the token of data messages is replaced. Control messages always get a new one; for data one a
 /// minute keeps the receivers' cache of verified tokens useful.
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     next_subscription: u64,
     data_token: Option<(UnixTime, String)>,
     verified_tokens: BTreeMap<String, Verified>,
+    pub(crate) unverified: Unverified,
 }
 
 impl Shared {
@@ -82,6 +84,7 @@ impl Shared {
             next_exchange: 1,
             data_token: None,
             verified_tokens: BTreeMap::new(),
+            unverified: Unverified::default(),
         }
     }
 
@@ -177,19 +180,37 @@ impl Shared {
         });
         match result {
             Ok(verified) => Some(verified),
+            Err(error) if self.waits_for_keys(now, message, &error) => None,
             Err(error) => {
-                self.count_refusal(&error);
-                tracing::debug!(source = %message.source, kind = ?message.kind, %error, "message refused");
-                // Only invitations are worth telling: for them the other side waits in vain.
-                if matches!(
-                    message.kind,
-                    slim_proto::MessageKind::DiscoveryRequest | slim_proto::MessageKind::JoinRequest
-                ) {
-                    let (peer, reason) = (message.source.clone(), error.to_string());
-                    self.event(Event::IdentityRefused { peer, reason });
-                }
+                self.refuse(message, error);
                 None
             }
+        }
+    }
+
+    /// A message that waited for keys in vain.
+    pub(crate) fn refuse_unverified(&mut self, now: Now, message: &Message) {
+        match self.verify_token(now, &message.identity) {
+            Err(error) => self.refuse(message, error),
+            // Its own token is good by now; a key package in it is not.
+            Ok(_) => self.counters.identity_refused += 1,
+        }
+    }
+
+    fn refuse(&mut self, message: &Message, error: AuthenticationError) {
+        use slim_proto::MessageKind;
+        self.count_refusal(&error);
+        tracing::debug!(source = %message.source, kind = ?message.kind, %error, "message refused");
+        // Only what belongs to an invitation is worth telling: for it the other side, or this one, waits in vain.
+        if matches!(
+            message.kind,
+            MessageKind::DiscoveryRequest
+                | MessageKind::DiscoveryReply
+                | MessageKind::JoinRequest
+                | MessageKind::JoinReply
+        ) {
+            let peer = message.source.clone();
+            self.event(Event::IdentityRefused { peer, error });
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) enum TimerKey {
     Subscription(u64),
     /// The application did not answer an invitation.
     Invitation(u64),
+    /// Messages waited long enough for keys of their sender's issuer.
+    Unverified,
     /// An ended session is forgotten.
     Tombstone(u32),
     /// Nobody answered a discovery for a message to any instance.
@@ -50,6 +52,7 @@ impl TimerKey {
             Self::Evicted => "eviction",
             Self::Subscription(_) => "subscription",
             Self::Invitation(_) => "unanswered invitation",
+            Self::Unverified => "keys of an issuer",
             Self::Tombstone(_) => "ended session",
             Self::Ask(_) => "discovery of an instance",
         }

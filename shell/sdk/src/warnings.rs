@@ -49,13 +49,19 @@ pub(crate) struct Refusals {
 
 impl Refusals {
     /// Logs the refusal, or counts it for the next line.
-    pub(crate) fn log(&mut self, now: Instant, app: &FullName, peer: &FullName, reason: &str) {
+    pub(crate) fn log(
+        &mut self,
+        now: Instant,
+        app: &FullName,
+        peer: &FullName,
+        reason: &dyn std::fmt::Display,
+    ) {
         if !self.is_due(now) {
             self.suppressed += 1;
             return;
         }
         let suppressed = std::mem::take(&mut self.suppressed);
-        tracing::warn!(%app, %peer, reason, suppressed, "refused the identity of a peer; it sees a time-out only");
+        tracing::warn!(%app, %peer, %reason, suppressed, "refused the identity of a peer; it sees a time-out only");
         self.last = Some(now);
     }
 
@@ -74,11 +80,11 @@ mod tests {
         let name: FullName = "org/ns/app".parse().unwrap();
         let mut refusals = Refusals::default();
         let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
-        refusals.log(at(0), &name, &name, "other secret");
-        refusals.log(at(1), &name, &name, "other secret");
-        refusals.log(at(9), &name, &name, "other secret");
+        refusals.log(at(0), &name, &name, &"other secret");
+        refusals.log(at(1), &name, &name, &"other secret");
+        refusals.log(at(9), &name, &name, &"other secret");
         assert_eq!((refusals.last, refusals.suppressed), (Some(at(0)), 2));
-        refusals.log(at(10), &name, &name, "other secret");
+        refusals.log(at(10), &name, &name, &"other secret");
         assert_eq!((refusals.last, refusals.suppressed), (Some(at(10)), 0));
     }
 }

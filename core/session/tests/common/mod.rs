@@ -150,6 +150,14 @@ impl Net {
         self.settle();
     }
 
+    /// Keys were fetched or replaced.
+    pub fn use_verifier(&mut self, key: &str, verifier: &Verifier) {
+        let now = self.now;
+        let app = self.apps.get_mut(key).unwrap();
+        app.endpoint.use_verifier(now, verifier.clone());
+        self.settle();
+    }
+
     // ----- commands -----
 
     pub fn command(&mut self, key: &str, command: Command) -> Result<Ticket, CommandError> {

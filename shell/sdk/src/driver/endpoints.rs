@@ -132,8 +132,8 @@ impl LocalApp {
             Event::EpochChanged { session, epoch } => {
                 tracing::debug!(app = %self.shared.name, %session, epoch, "the group has a new epoch");
             }
-            Event::IdentityRefused { peer, reason } => {
-                self.refusals.log(now, &self.shared.name, &peer, &reason);
+            Event::IdentityRefused { peer, error } => {
+                self.refusals.log(now, &self.shared.name, &peer, &error);
             }
             Event::Invited(invitation) => self.shared.ask(invitation),
             Event::InvitationRefused {
