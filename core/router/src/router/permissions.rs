@@ -103,3 +103,6 @@ impl Router {
         Err(DropReason::SubscribeDenied)
     }
 }
+
+#[cfg(test)]
+mod tests;
