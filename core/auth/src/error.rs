@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use slim_crypto::jwa::{Algorithm, TokenKeyError};
 use slim_proto::limits::{
-    ISSUERS_MAX, KEY_SET_BYTES_MAX, KEY_SET_KEYS_MAX, TOKEN_BYTES_MAX, TOKEN_LIFE_SECS,
+    ISSUERS_MAX, KEY_SET_BYTES_MAX, KEY_SET_KEYS_MAX, SPIFFE_TRUST_DOMAINS_MAX, TOKEN_BYTES_MAX,
+    TOKEN_LIFE_SECS,
 };
 use slim_proto::{NameId, UnixTime};
 
 use crate::key_resolution::KeyFetchFailure;
+use crate::spiffe_id::SpiffeIdError;
 
 /// Why an identity or a verifier cannot be made, or why a token is refused.
 ///
@@ -122,6 +124,29 @@ pub enum IdentityError {
     /// Not a subject of the verifier.
     #[error("the token's subject is not accepted here")]
     WrongSubject,
+    /// A SPIFFE token whose subject is no SPIFFE id.
+    #[error("the token's subject is no SPIFFE id: {0}")]
+    SpiffeId(SpiffeIdError),
+    /// A SPIFFE token of a trust domain whose bundle the verifier does not have or may not believe.
+    #[error(
+        "the token's trust domain is not trusted here; see trust_domains, and the federation of the SPIRE server"
+    )]
+    WrongTrustDomain,
+    /// A SPIFFE token that carries an application's claims, shown as the proof of a link: it proves nothing, since the
+    /// application sends it to every peer.
+    #[error(
+        "the token is an application's identity, which its peers have too; a link needs a token of its own"
+    )]
+    IdentityAsProof,
+    /// More bundles than a verifier takes.
+    #[error("bundles of {0} trust domains; the limit is {SPIFFE_TRUST_DOMAINS_MAX}")]
+    TooManyTrustDomains(usize),
+    /// A newer token of another subject or for another signature key.
+    #[error("a newer token must be of the same subject and for the same signature key")]
+    OtherIdentity,
+    /// A newer token for an identity that makes its tokens itself.
+    #[error("this identity makes its own tokens")]
+    OwnTokens,
     /// The issuer is trusted, its keys are not known (yet). The token may be good: fetch the keys, then judge it
     /// again with [`Verifier::with_keys`](crate::Verifier::with_keys).
     #[error("the keys of issuer {issuer:?} are not known yet")]

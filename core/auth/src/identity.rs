@@ -7,11 +7,12 @@ use slim_crypto::{HmacKey, Rng, SigningKey};
 use slim_proto::limits::{CREDENTIAL_REFRESH_SECS, JWT_LEEWAY_SECS};
 use slim_proto::{NameId, UnixTime};
 
-use crate::claims::{self, JwtRules};
+use crate::claims::{self, JwtRules, Lifetime};
 use crate::error::IdentityError;
 use crate::jwt;
 use crate::jwt_signer::{JwtSigner, Minter};
 use crate::key_set::KeySet;
+use crate::svid::{self, read_svid};
 use crate::token::{self, NONCE_BYTES, public_key_claim};
 use crate::verifier::Verifier;
 
@@ -26,7 +27,7 @@ pub struct Identity(Arc<Inner>);
 
 struct Inner {
     subject: String,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     verifier: Verifier,
     proof: Proof,
 }
@@ -39,7 +40,15 @@ enum Proof {
         secret_bytes: usize,
     },
     Jwt(Box<Minter>),
-    Static(String),
+    /// Made by somebody else, who binds it to our signature key.
+    Given(GivenToken),
+}
+
+struct GivenToken {
+    text: String,
+    /// From `iat` to `exp`, with the leeway.
+    life_secs: u64,
+    is_svid: bool,
 }
 
 impl Identity {
@@ -79,7 +88,7 @@ impl Identity {
                 claims: token::encode_claims(key.public_key()),
                 secret_bytes: secret.len(),
             },
-            key,
+            key: Arc::new(key),
             verifier: Verifier::shared_secret(secret),
         })))
     }
@@ -98,7 +107,7 @@ impl Identity {
         let minter = Minter::new(signer, key.public_key())?;
         Ok(Self(Arc::new(Inner {
             subject,
-            key,
+            key: Arc::new(key),
             verifier: minter.verifier(),
             proof: Proof::Jwt(Box::new(minter)),
         })))
@@ -111,20 +120,59 @@ impl Identity {
     /// without its key [`IdentityError::NoPrivateKey`]: it may still be presented to nodes, but opens no session.
     /// The token is read, not verified; when it has expired, peers refuse it and a new identity is needed.
     pub fn static_jwt(token: &str, key: Option<SigningKey>) -> Result<Self, IdentityError> {
-        let token = token.trim();
-        let claims = jwt::read_claims(token)?;
+        Self::given(token, key.map(Arc::new), false)
+    }
+
+    /// An identity with a JWT-SVID, which was asked for with [`claims_audience`](crate::claims_audience) of the public
+    /// key of `key` (wire-session §1.6). The subject is the SPIFFE id.
+    ///
+    /// The token is read, not verified: it comes from the local agent. Give the next one in time with
+    /// [`with_token`](Self::with_token).
+    pub fn spiffe(token: &str, key: SigningKey) -> Result<Self, IdentityError> {
+        Self::given(token, Some(Arc::new(key)), true)
+    }
+
+    fn given(token: &str, key: Option<Arc<SigningKey>>, is_svid: bool) -> Result<Self, IdentityError> {
+        let text = token.trim().to_owned();
+        let mut claims = jwt::read_claims(&text)?;
+        if is_svid {
+            read_svid(&text)?;
+            svid::normalise(&mut claims)?;
+        }
         let subject = claims::subject(&claims)?.to_owned();
         let public_key = public_key_claim(claims.get("pubkey"), claims.get("custom_claims"))?;
         let key = key.ok_or(IdentityError::NoPrivateKey)?;
         if key.public_key() != public_key {
             return Err(IdentityError::OtherPrivateKey);
         }
+        // Without `exp` nobody accepts the token; that is found where it is verified.
+        let life_secs =
+            Lifetime::read(&claims).map_or(0, |life| life.expires_at.saturating_since(life.issued_at));
         Ok(Self(Arc::new(Inner {
             subject,
             key,
             verifier: Verifier::jwt(KeySet::default(), JwtRules::default()),
-            proof: Proof::Static(token.to_owned()),
+            proof: Proof::Given(GivenToken {
+                text,
+                life_secs,
+                is_svid,
+            }),
         })))
+    }
+
+    /// The same identity with a newer token of the same maker: same subject, same signature key.
+    pub fn with_token(&self, token: &str) -> Result<Self, IdentityError> {
+        let Proof::Given(given) = &self.0.proof else {
+            return Err(IdentityError::OwnTokens);
+        };
+        let newer = match Self::given(token, Some(Arc::clone(&self.0.key)), given.is_svid) {
+            Err(IdentityError::OtherPrivateKey) => return Err(IdentityError::OtherIdentity),
+            newer => newer?,
+        };
+        if newer.subject() != self.subject() {
+            return Err(IdentityError::OtherIdentity);
+        }
+        Ok(newer)
     }
 
     /// The subject of every token of this identity.
@@ -152,7 +200,7 @@ impl Identity {
                 token::mint(mac, &self.0.subject, now, nonce, claims)
             }
             Proof::Jwt(minter) => minter.mint(now, rng),
-            Proof::Static(token) => token.clone(),
+            Proof::Given(given) => given.text.clone(),
         }
     }
 
@@ -169,10 +217,9 @@ impl Identity {
     /// the leeway, and each refresh is a commit that the whole group applies.
     pub fn credential_refresh_secs(&self) -> u64 {
         match &self.0.proof {
-            Proof::SharedSecret { .. } | Proof::Static(_) => CREDENTIAL_REFRESH_SECS,
-            Proof::Jwt(minter) => {
-                (minter.lifetime_secs() * 5 / 6).clamp(JWT_LEEWAY_SECS, CREDENTIAL_REFRESH_SECS)
-            }
+            Proof::SharedSecret { .. } => CREDENTIAL_REFRESH_SECS,
+            Proof::Jwt(minter) => refresh_age(minter.lifetime_secs()),
+            Proof::Given(given) => refresh_age(given.life_secs.saturating_sub(JWT_LEEWAY_SECS)),
         }
     }
 
@@ -182,10 +229,14 @@ impl Identity {
         let secret_bytes = match &self.0.proof {
             Proof::SharedSecret { secret_bytes, .. } => Some(*secret_bytes),
             Proof::Jwt(minter) => minter.secret_bytes(),
-            Proof::Static(_) => None,
+            Proof::Given(_) => None,
         };
         secret_bytes.is_some_and(|bytes| bytes < STRONG_SECRET_BYTES)
     }
+}
+
+fn refresh_age(life_secs: u64) -> u64 {
+    (life_secs.saturating_mul(5) / 6).clamp(JWT_LEEWAY_SECS, CREDENTIAL_REFRESH_SECS)
 }
 
 impl fmt::Debug for Identity {

@@ -16,6 +16,7 @@ use crate::error::{IdentityError, TokenPart};
 use crate::jwt::{self, Object};
 use crate::key_resolution::KeyFetchFailure;
 use crate::key_set::KeySet;
+use crate::svid::{self, JwtBundles};
 use crate::verifier::Verified;
 
 /// Keys and rules.
@@ -31,6 +32,8 @@ enum Keys {
     Fixed(KeySet),
     /// Each issuer has its own: nobody can sign tokens in the name of another.
     PerIssuer(BTreeMap<Arc<str>, IssuerKeys>),
+    /// Each SPIFFE trust domain has its own, and signs for ids of its own.
+    PerTrustDomain(JwtBundles),
 }
 
 /// What is known of one issuer's keys.
@@ -68,6 +71,29 @@ impl JwtVerifier {
         }
     }
 
+    /// JWT-SVIDs of these trust domains for one of these audiences. Unlike other tokens they must name one.
+    pub(crate) fn spiffe(bundles: JwtBundles, audiences: Vec<String>) -> Self {
+        Self {
+            keys: Keys::PerTrustDomain(bundles),
+            rules: JwtRules {
+                audiences,
+                require_audience: true,
+                require_subject: true,
+                ..JwtRules::default()
+            },
+        }
+    }
+
+    pub(crate) fn with_bundles(&self, bundles: JwtBundles) -> Result<Self, IdentityError> {
+        match &self.keys {
+            Keys::PerTrustDomain(_) => Ok(Self {
+                keys: Keys::PerTrustDomain(bundles),
+                rules: self.rules.clone(),
+            }),
+            Keys::Fixed(_) | Keys::PerIssuer(_) => Err(IdentityError::WrongTrustDomain),
+        }
+    }
+
     pub(crate) fn with_keys(&self, issuer: &str, keys: KeySet) -> Result<Self, IdentityError> {
         self.with(issuer, IssuerKeys::Known(keys))
     }
@@ -80,7 +106,7 @@ impl JwtVerifier {
         let mut changed = self.clone();
         let entry = match &mut changed.keys {
             Keys::PerIssuer(issuers) => issuers.get_mut(issuer),
-            Keys::Fixed(_) => None,
+            Keys::Fixed(_) | Keys::PerTrustDomain(_) => None,
         };
         *entry.ok_or(IdentityError::UnknownIssuer)? = keys;
         Ok(changed)
@@ -88,7 +114,7 @@ impl JwtVerifier {
 
     pub(crate) fn issuers_without_keys(&self) -> Vec<Arc<str>> {
         match &self.keys {
-            Keys::Fixed(_) => Vec::new(),
+            Keys::Fixed(_) | Keys::PerTrustDomain(_) => Vec::new(),
             Keys::PerIssuer(issuers) => issuers
                 .iter()
                 .filter(|(_, keys)| !matches!(keys, IssuerKeys::Known(_)))
@@ -99,7 +125,7 @@ impl JwtVerifier {
 
     pub(crate) fn resolved_issuers(&self) -> Vec<Arc<str>> {
         match &self.keys {
-            Keys::Fixed(_) => Vec::new(),
+            Keys::Fixed(_) | Keys::PerTrustDomain(_) => Vec::new(),
             Keys::PerIssuer(issuers) => issuers.keys().cloned().collect(),
         }
     }
@@ -118,6 +144,10 @@ impl JwtVerifier {
         }
     }
 
+    pub(crate) fn is_spiffe(&self) -> bool {
+        matches!(self.keys, Keys::PerTrustDomain(_))
+    }
+
     pub(crate) fn rules(&self) -> &JwtRules {
         &self.rules
     }
@@ -127,12 +157,13 @@ impl JwtVerifier {
         self.rules.check(&self.authentic(token, now)?)
     }
 
-    /// Signature first: of an unverified token only the issuer is believed, and only to choose keys that must then
-    /// fit.
+    /// Signature first: of an unverified token only the issuer or the trust domain is believed, and only to choose keys
+    /// that must then fit. The claims come in the form that all tokens share.
     pub(crate) fn authentic(&self, token: &str, now: Option<UnixTime>) -> Result<Object, IdentityError> {
         let token = jwt::read(token)?;
         let keys = match &self.keys {
             Keys::Fixed(keys) => keys,
+            Keys::PerTrustDomain(bundles) => bundles.keys_for(&token.claims)?,
             Keys::PerIssuer(issuers) => {
                 let issuer =
                     claims::issuer(&token.claims)?.ok_or(IdentityError::MissingClaim(TokenPart::Issuer))?;
@@ -157,6 +188,10 @@ impl JwtVerifier {
         if let Some(now) = now {
             Lifetime::read(&token.claims)?.check(now)?;
         }
-        Ok(token.claims)
+        let mut claims = token.claims;
+        if let Keys::PerTrustDomain(_) = &self.keys {
+            svid::normalise(&mut claims)?;
+        }
+        Ok(claims)
     }
 }

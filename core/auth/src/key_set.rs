@@ -16,6 +16,18 @@ use slim_proto::limits::{KEY_SET_BYTES_MAX, KEY_SET_KEYS_MAX};
 use crate::error::{IdentityError, KeySetError};
 use crate::jwt::{Object, Unverified};
 
+/// What JWT-SVIDs are signed with (JWT-SVID §2.1), of what we can check.
+const JWT_SVID_ALGORITHMS: [Algorithm; 8] = [
+    Algorithm::Rs256,
+    Algorithm::Rs384,
+    Algorithm::Rs512,
+    Algorithm::Ps256,
+    Algorithm::Ps384,
+    Algorithm::Ps512,
+    Algorithm::Es256,
+    Algorithm::Es384,
+];
+
 /// A set of keys; a value that is cheap to clone and never changes.
 #[derive(Clone, Default)]
 pub struct KeySet(Arc<[Key]>);
@@ -64,15 +76,29 @@ impl KeySet {
         })
     }
 
+    /// The keys of a SPIFFE trust domain that sign JWT-SVIDs: those for nothing else (SPIFFE trust domain and bundle
+    /// §4.2). Secrets and Ed25519 sign none (JWT-SVID §2.1), and an RSA key signs with any of its algorithms unless it
+    /// declares one. A trust domain without such keys is no error: it issues certificates only.
+    pub fn from_jwt_bundle(text: &str) -> Result<Self, KeySetError> {
+        let json = parse(text)?;
+        let mut usable = Vec::new();
+        for jwk in keys(&json)?.iter().filter_map(Value::as_object) {
+            let usage = jwk.get("use").map(Value::as_str);
+            if !matches!(usage, None | Some(Some("jwt-svid" | "sig"))) {
+                continue;
+            }
+            let mut jwk = jwk.clone();
+            jwk.remove("use");
+            let for_algorithm =
+                |algorithm| read(&jwk, Some(algorithm)).filter(|key: &Key| key.key.algorithm() == algorithm);
+            usable.extend(JWT_SVID_ALGORITHMS.into_iter().filter_map(for_algorithm));
+        }
+        Ok(Self(usable.into()))
+    }
+
     fn usable(text: &str, read: impl Fn(&Object) -> Option<Key>) -> Result<Self, KeySetError> {
         let json = parse(text)?;
-        let keys = json
-            .get("keys")
-            .and_then(Value::as_array)
-            .ok_or(KeySetError::NotKeySet)?;
-        if keys.len() > KEY_SET_KEYS_MAX {
-            return Err(KeySetError::TooManyKeys(keys.len()));
-        }
+        let keys = keys(&json)?;
         let usable: Arc<[Key]> = keys
             .iter()
             .filter_map(Value::as_object)
@@ -157,6 +183,16 @@ fn parse(text: &str) -> Result<Value, KeySetError> {
         return Err(KeySetError::TooLong(text.len()));
     }
     serde_json::from_str(text).map_err(|_| KeySetError::NotKeySet)
+}
+
+/// The keys of a set, not too many.
+fn keys(json: &Value) -> Result<&[Value], KeySetError> {
+    let keys = json.get("keys").and_then(Value::as_array);
+    let keys = keys.ok_or(KeySetError::NotKeySet)?;
+    if keys.len() > KEY_SET_KEYS_MAX {
+        return Err(KeySetError::TooManyKeys(keys.len()));
+    }
+    Ok(keys)
 }
 
 /// One JWK, if it is of use for checking tokens.

@@ -5,7 +5,8 @@
 //! command message to its token (wire-session §1 and §2).
 //!
 //! Tokens are of one of two kinds: made and checked with a shared secret, or JSON Web Tokens, signed with a private
-//! key ([`JwtSigner`]) or by somebody else, and checked with public keys ([`KeySet`]) under [`JwtRules`].
+//! key ([`JwtSigner`]) or by somebody else, and checked with public keys ([`KeySet`]) under [`JwtRules`]. A SPIFFE trust
+//! domain's tokens are such, too: its keys are in [`JwtBundles`].
 //!
 //! What this crate deliberately does not do: decide what a subject may do, remember replays (both are the
 //! session's), fetch keys (a [`KeyResolver`] says what to fetch, the shell fetches), or cache verdicts. Checking a shared-secret token costs one HMAC over some 250 bytes, about as
@@ -22,6 +23,8 @@ mod key_resolution;
 mod key_set;
 mod link_token;
 mod message;
+mod spiffe_id;
+mod svid;
 mod token;
 mod verifier;
 
@@ -34,4 +37,6 @@ pub use key_resolution::{Fetch, FetchId, HoldsKeys, KeyFetchFailure, KeyResolver
 pub use key_set::KeySet;
 pub use link_token::{LinkClaims, LinkSigner, LinkVerifier};
 pub use message::{authenticate, sign_message, verify_message};
+pub use spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
+pub use svid::{JwtBundles, SvidClaims, claims_audience, read_svid};
 pub use verifier::{Verified, Verifier, claimed_subject};

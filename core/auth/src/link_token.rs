@@ -17,6 +17,7 @@ use crate::jwt_signer::{JwtSigner, Minter};
 use crate::jwt_verifier::JwtVerifier;
 use crate::key_resolution::{HoldsKeys, KeyFetchFailure};
 use crate::key_set::KeySet;
+use crate::svid::JwtBundles;
 
 /// Checks bearer tokens of links. Cheap to clone; its keys never change.
 #[derive(Clone)]
@@ -46,6 +47,17 @@ impl LinkVerifier {
         Ok(Self(Arc::new(JwtVerifier::per_issuer(rules)?)))
     }
 
+    /// JWT-SVIDs of the trust domains in `bundles` that name one of these audiences. One that carries claims of an
+    /// application is refused: it is the application's identity, which every peer sees, and so no proof of anybody.
+    pub fn spiffe(bundles: JwtBundles, audiences: Vec<String>) -> Self {
+        Self(Arc::new(JwtVerifier::spiffe(bundles, audiences)))
+    }
+
+    /// A verifier for JWT-SVIDs with these bundles in place of older ones; this one stays as it is.
+    pub fn with_bundles(&self, bundles: JwtBundles) -> Result<Self, IdentityError> {
+        Ok(Self(Arc::new(self.0.with_bundles(bundles)?)))
+    }
+
     /// A verifier with these keys of an issuer in place of older ones; this one stays as it is.
     pub fn with_keys(&self, issuer: &str, keys: KeySet) -> Result<Self, IdentityError> {
         Ok(Self(Arc::new(self.0.with_keys(issuer, keys)?)))
@@ -65,6 +77,9 @@ impl LinkVerifier {
     /// Judges a token at a time.
     pub fn verify(&self, token: &str, now: UnixTime) -> Result<LinkClaims, IdentityError> {
         let claims = self.0.authentic(token, Some(now))?;
+        if self.0.is_spiffe() && claims.contains_key("custom_claims") {
+            return Err(IdentityError::IdentityAsProof);
+        }
         let rules = self.0.rules();
         let issuer = rules.check_origin(&claims)?.map(str::to_owned);
         let has_subject = claims.contains_key("sub") || claims.contains_key("id");

@@ -14,6 +14,7 @@ use crate::jwt;
 use crate::jwt_verifier::JwtVerifier;
 use crate::key_resolution::{HoldsKeys, KeyFetchFailure};
 use crate::key_set::KeySet;
+use crate::svid::JwtBundles;
 use crate::token;
 
 /// Checks tokens. Cheap to clone; holds no state besides its keys, so it may be asked anything in any order.
@@ -65,6 +66,22 @@ impl Verifier {
     /// of a token chooses the keys, and would be everybody.
     pub fn jwt_autoresolve(rules: JwtRules) -> Result<Self, IdentityError> {
         Ok(Self(Arc::new(Inner::Jwt(JwtVerifier::per_issuer(rules)?))))
+    }
+
+    /// A verifier for JWT-SVIDs of the trust domains in `bundles` that name one of these audiences (wire-session §1.6).
+    ///
+    /// Bundles change while a trust domain lives: [`with_bundles`](Self::with_bundles) gives the next verifier.
+    pub fn spiffe(bundles: JwtBundles, audiences: Vec<String>) -> Self {
+        Self(Arc::new(Inner::Jwt(JwtVerifier::spiffe(bundles, audiences))))
+    }
+
+    /// A verifier with these bundles in place of older ones; this one stays as it is. One that is not for JWT-SVIDs
+    /// takes none.
+    pub fn with_bundles(&self, bundles: JwtBundles) -> Result<Self, IdentityError> {
+        match &*self.0 {
+            Inner::Jwt(jwt) => Ok(Self(Arc::new(Inner::Jwt(jwt.with_bundles(bundles)?)))),
+            Inner::SharedSecret(_) => Err(IdentityError::WrongTrustDomain),
+        }
     }
 
     /// A verifier with these keys of an issuer in place of older ones; this one stays as it is.
