@@ -116,6 +116,8 @@ impl App {
                     // The router forwards by itself here.
                     Output::PublishFib(_) => {}
                     Output::CloseLink { .. } => drained.close_uplink = true,
+                    // No link here is given a successor.
+                    Output::Succeeded { .. } => {}
                 }
             }
             let Some(frame) = self.inbound.pop_front() else {

@@ -84,7 +84,7 @@ impl Node {
                 // Forwarding happens in the router itself, so it has the table already.
                 Output::PublishFib(_) => {}
                 // Only for links that this router dialed; a node here only accepts.
-                Output::CloseLink { .. } => {}
+                Output::CloseLink { .. } | Output::Succeeded { .. } => {}
             }
         }
         sends

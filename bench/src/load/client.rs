@@ -114,7 +114,10 @@ impl Client {
         while let Some(output) = self.router.poll_output() {
             match output {
                 Output::Send { link, egress } if link == wanted => found = Some(egress),
-                Output::Send { .. } | Output::PublishFib(_) | Output::CloseLink { .. } => {}
+                Output::Send { .. }
+                | Output::PublishFib(_)
+                | Output::CloseLink { .. }
+                | Output::Succeeded { .. } => {}
             }
         }
         let counters = self.router.counters();

@@ -24,8 +24,42 @@ type Shard = HashMap<Prefix, Arc<[BucketRoutes]>, FixedState>;
 pub struct Fib {
     shards: Box<[Arc<Shard>]>,
     hasher: FixedState,
-    uplinks: Arc<[Target]>,
+    defaults: Arc<DefaultRoutes>,
     accesses: Accesses,
+}
+
+/// Where publishes of local applications go that match nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DefaultRoutes {
+    /// Links to routing nodes.
+    pub(crate) uplinks: Vec<Target>,
+    /// The one among several uplinks that an application chose, ordered by name.
+    pub(crate) chosen: Vec<(Prefix, Target)>,
+    /// The one that messages of a name came from, ordered by name.
+    pub(crate) learned: Vec<(Prefix, Target)>,
+}
+
+impl DefaultRoutes {
+    /// The uplink for a message that one receiver gets; `None` if nothing says which.
+    pub(crate) fn one(&self, prefix: Prefix) -> Option<&Target> {
+        match self.uplinks.as_slice() {
+            [only] => Some(only),
+            _ => find(&self.chosen, prefix).or_else(|| find(&self.learned, prefix)),
+        }
+    }
+
+    /// The uplinks for a message that all receivers get: all, unless the application chose.
+    pub(crate) fn all(&self, prefix: Prefix) -> &[Target] {
+        match find(&self.chosen, prefix) {
+            Some(chosen) => std::slice::from_ref(chosen),
+            None => &self.uplinks,
+        }
+    }
+}
+
+fn find(routes: &[(Prefix, Target)], prefix: Prefix) -> Option<&Target> {
+    let index = routes.binary_search_by_key(&prefix, |(known, _)| *known).ok()?;
+    routes.get(index).map(|(_, target)| target)
 }
 
 /// What links may do that may not do everything. Replaced as a whole, so readers notice a change by its address.
@@ -66,18 +100,18 @@ impl Fib {
                 .map(|_| Arc::new(Shard::with_hasher(hasher.clone())))
                 .collect(),
             hasher,
-            uplinks: Arc::new([]),
+            defaults: Arc::default(),
             accesses: Accesses::default(),
         }
     }
 
-    /// Links to routing nodes, the default route of local applications.
-    pub(crate) fn uplinks(&self) -> &[Target] {
-        &self.uplinks
+    /// The default routes of local applications.
+    pub(crate) fn defaults(&self) -> &DefaultRoutes {
+        &self.defaults
     }
 
-    pub(crate) fn set_uplinks(&mut self, uplinks: Vec<Target>) {
-        self.uplinks = uplinks.into();
+    pub(crate) fn set_defaults(&mut self, defaults: DefaultRoutes) {
+        self.defaults = Arc::new(defaults);
     }
 
     pub(crate) fn accesses(&self) -> &Accesses {

@@ -188,9 +188,9 @@ fn select_one<'f>(fib: &'f Fib, ingress: &mut Ingress, header: &HeaderView<'_>) 
         }
     }
     // The default route (wire-routing A8.4): only for local applications, only when it is unambiguous.
-    match fib.uplinks() {
-        [only] if ingress.link.class == LinkClass::Local => Some(only),
-        _ => None,
+    match ingress.link.class {
+        LinkClass::Local => fib.defaults().one(header.destination.prefix),
+        LinkClass::Edge | LinkClass::Peer | LinkClass::Remote => None,
     }
 }
 
@@ -212,7 +212,7 @@ fn send_to_all(
     }
     // Other members are behind the routing node; it did not tell who.
     if ingress.link.class == LinkClass::Local && !targets.iter().any(|target| target.link.is_uplink()) {
-        targets.extend(fib.uplinks());
+        targets.extend(fib.defaults().all(copy.header.destination.prefix));
     }
     if targets.is_empty() {
         return Err(DropReason::NoRoute);

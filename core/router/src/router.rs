@@ -15,7 +15,7 @@ use crate::access::Access;
 use crate::acks::{Answered, PendingRequests};
 use crate::announcements::Announcements;
 use crate::counters::{Counters, DropReason};
-use crate::fib::{Fib, Target, TextRoutes};
+use crate::fib::{DefaultRoutes, Fib, Target, TextRoutes};
 use crate::forward::{Ingress, Scratch, forward, subscription_egress};
 use crate::link::{LinkClass, LinkId, LinkInfo};
 use crate::preferences::Preferences;
@@ -25,6 +25,10 @@ use crate::subscriptions::{Bucket, EncodedName, SubscriptionTable};
 mod permissions;
 mod relay;
 mod succession;
+mod uplinks;
+
+use succession::{Succession, is_sending};
+pub use uplinks::RouteError;
 
 /// Limits of one router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +103,7 @@ pub struct Router {
     pending: PendingRequests,
     fib: Arc<Fib>,
     preferences: Preferences,
-    successions: Vec<succession::Succession>,
+    successions: Vec<Succession>,
     /// Predecessors that only end what is under way.
     retired: BTreeSet<LinkId>,
     /// Buckets whose records changed since the table was derived.
@@ -320,6 +324,7 @@ impl Router {
         if let Some(denied) = refusal {
             self.note_refusal(link, denied);
         }
+        self.learn_route(link, frame);
         self.outputs.extend(
             copies
                 .drain(..)
@@ -440,7 +445,17 @@ impl Router {
             fib.set_bucket(bucket, TextRoutes::build(self.table.of_bucket(bucket), target_of));
         }
         if std::mem::take(&mut self.uplinks_changed) {
-            fib.set_uplinks(self.default_routes());
+            let route = |(prefix, id)| Some((prefix, target_of(id)?));
+            let uplinks = links
+                .iter()
+                .filter(|(_, state)| state.ingress.link().is_uplink())
+                .map(|(_, state)| state.ingress.id())
+                .filter(|id| is_sending(&self.successions, &self.retired, *id));
+            fib.set_defaults(DefaultRoutes {
+                uplinks: uplinks.filter_map(target_of).collect(),
+                chosen: self.preferences.chosen().filter_map(route).collect(),
+                learned: self.preferences.learned().filter_map(route).collect(),
+            });
         }
         if std::mem::take(&mut self.accesses_changed) {
             let accesses = links.iter().filter_map(|(_, state)| {

@@ -205,6 +205,28 @@ impl SubscriptionTable {
         })
     }
 
+    /// Gives every record of a link to another; returns the new keys in order.
+    pub(crate) fn move_link(&mut self, from: LinkId, to: LinkId) -> Vec<SubscriptionKey> {
+        let of_link = self.by_link.remove(&from).unwrap_or_default();
+        let mut moved = Vec::with_capacity(of_link.len());
+        for (name, subscription_id) in of_link {
+            let key = |link| SubscriptionKey {
+                name,
+                link,
+                subscription_id,
+            };
+            if let Some(text) = self.records.remove(&key(from)) {
+                self.records.entry(key(to)).or_insert(text);
+                self.by_link
+                    .entry(to)
+                    .or_default()
+                    .insert((name, subscription_id));
+                moved.push(key(to));
+            }
+        }
+        moved
+    }
+
     /// The records of one bucket, ordered by id, link and subscription id.
     pub(crate) fn of_bucket(
         &self,

@@ -404,7 +404,7 @@ fn a_kem_key_that_is_none_is_refused_or_leaves_the_link_without_mac() {
     };
     assert_eq!(
         accept(node("node"), &request).unwrap_err(),
-        HandshakeError::Kem(slim_crypto::KemError::Key)
+        HandshakeError::Kem(KemError::Key)
     );
     let (negotiated, reply) = accept(lenient("node"), &request).unwrap();
     assert!(negotiated.mac_key.is_none());

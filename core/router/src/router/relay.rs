@@ -237,12 +237,4 @@ impl Router {
             });
         }
     }
-
-    fn uplinks(&self) -> Vec<LinkId> {
-        self.links
-            .iter()
-            .filter(|(_, state)| state.ingress.link().is_uplink())
-            .map(|(_, state)| state.ingress.id())
-            .collect()
-    }
 }

@@ -10,6 +10,8 @@ use crate::testing::{
     at, edge, keyed, name, publish, signed, subscribe, tagged, unsubscribe, uplink, verifies,
 };
 
+mod succession;
+
 /// What a router said, with frames decoded.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
@@ -18,6 +20,7 @@ enum Said {
     Request(LinkId, SubscriptionAction, FullName, u64),
     Publish(LinkId),
     Close(LinkId),
+    Succeeded(LinkId, LinkId),
 }
 
 use Said::{Ack, Close, Fib as PublishedFib, Request};
@@ -32,6 +35,10 @@ fn listen(router: &mut Router) -> Vec<Said> {
         .map(|output| match output {
             Output::PublishFib(_) => PublishedFib,
             Output::CloseLink { link, .. } => Close(link),
+            Output::Succeeded {
+                predecessor,
+                successor,
+            } => Said::Succeeded(predecessor, successor),
             Output::Send { link, egress } => {
                 let frame = egress.into_frame().unwrap();
                 if let Some(ack) = SubscriptionAck::decode(&frame).unwrap() {
@@ -334,7 +341,7 @@ fn announcements_are_signed_for_the_uplink_and_otherwise_passed_on() {
     let sent: Vec<_> = std::iter::from_fn(|| router.poll_output())
         .filter_map(|output| match output {
             Output::Send { link, egress } => Some((link, egress.into_frame().unwrap())),
-            Output::PublishFib(_) | Output::CloseLink { .. } => None,
+            Output::PublishFib(_) | Output::CloseLink { .. } | Output::Succeeded { .. } => None,
         })
         .collect();
     let [(link, sent)] = sent.as_slice() else {
