@@ -64,28 +64,27 @@ impl Node {
 
     /// The acknowledgement that the link gets for its request.
     fn answer(&mut self, link: LinkId, id: u64) -> Result<(), String> {
-        let mut answers = Vec::new();
+        let mut answers: Vec<_> = self.sent().iter().map(acknowledgement).collect();
+        assert_eq!(answers.len(), 1);
+        let (to, ack) = answers.remove(0);
+        assert_eq!((to, ack.subscription_id), (link, id));
+        ack.outcome
+    }
+
+    fn sent(&mut self) -> Vec<(LinkId, Frame)> {
+        let mut sent = Vec::new();
         while let Some(output) = self.router.poll_output() {
-            if let Output::Send { link: to, egress } = output {
-                let frame = egress.into_frame().unwrap();
-                let ack = SubscriptionAck::decode(&frame).unwrap().unwrap();
-                assert_eq!((to, ack.subscription_id), (link, id));
-                answers.push(ack.outcome);
+            if let Output::Send { link, egress } = output {
+                sent.push((link, egress.into_frame().unwrap()));
             }
         }
-        assert_eq!(answers.len(), 1);
-        answers.remove(0)
+        sent
     }
 
     /// The links that get this frame.
     fn receivers(&mut self, from: LinkId, frame: &Frame) -> Vec<LinkId> {
         self.router.handle_frame(at(0), from, frame);
-        std::iter::from_fn(|| self.router.poll_output())
-            .filter_map(|output| match output {
-                Output::Send { link, .. } => Some(link),
-                _ => None,
-            })
-            .collect()
+        self.sent().into_iter().map(|(link, _)| link).collect()
     }
 
     fn drops(&self, reason: DropReason) -> u64 {
@@ -96,6 +95,10 @@ impl Node {
         let (_, denied) = self.router.poll_refusal()?;
         Some(denied.to_string())
     }
+}
+
+fn acknowledgement((link, frame): &(LinkId, Frame)) -> (LinkId, SubscriptionAck) {
+    (*link, SubscriptionAck::decode(frame).unwrap().unwrap())
 }
 
 fn alice() -> FullName {
