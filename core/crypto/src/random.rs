@@ -61,6 +61,23 @@ impl Rng {
             .collect()
     }
 
+    /// A random UUID, version 4 (RFC 9562), as lower-case text.
+    pub fn uuid(&mut self) -> String {
+        let mut bytes = [0; 16];
+        self.fill(&mut bytes);
+        let number = u128::from_be_bytes(bytes);
+        let number = (number & !(0xF << 76) | 0x4 << 76) & !(0x3 << 62) | 0x2 << 62;
+        let hex = format!("{number:032x}");
+        format!(
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        )
+    }
+
     /// A seed for a child generator whose numbers are independent of the later ones of this generator.
     pub fn derive(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
@@ -123,6 +140,18 @@ mod tests {
                 .iter()
                 .all(|letter| text.contains(char::from(*letter)))
         );
+    }
+
+    #[test]
+    fn uuids_are_of_version_4_and_differ() {
+        let mut rng = Rng::from_seed([5; 32]);
+        let (first, second) = (rng.uuid(), rng.uuid());
+        assert_ne!(first, second);
+        for uuid in [first, second] {
+            assert_eq!(uuid.len(), 36);
+            assert_eq!(&uuid[14..15], "4", "{uuid}");
+            assert!("89ab".contains(&uuid[19..20]), "{uuid}");
+        }
     }
 
     #[test]

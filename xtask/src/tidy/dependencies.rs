@@ -6,12 +6,13 @@ use crate::workspace::Package;
 /// A crate and the crates of this workspace that it may use.
 ///
 /// A crate that is not listed is refused: adding one means deciding its layer here.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("slim-proto", &[]),
     ("slim-crypto", &[]),
-    ("slim-config", &[]),
+    ("slim-config", &["slim-policy"]),
     ("slim-auth", &["slim-proto", "slim-crypto"]),
     ("slim-policy", &["slim-proto"]),
+    ("slim-rpc", &["slim-proto", "slim-crypto"]),
     ("slim-router", &["slim-proto", "slim-crypto", "slim-policy"]),
     ("slim-mls", &["slim-proto", "slim-crypto", "slim-auth"]),
     (
