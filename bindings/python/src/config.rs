@@ -28,7 +28,7 @@ pub(crate) fn server(text: &str) -> PyResult<ServerConfig> {
 /// Logs what was understood and should be written differently. What is dangerous, the SDK says itself.
 fn with_warnings<T>(loaded: Loaded<T>) -> T {
     for warning in &loaded.warnings {
-        if let Warning::OldKey { .. } = warning {
+        if !matches!(warning, Warning::Unverified { .. }) {
             tracing::warn!("{warning}");
         }
     }

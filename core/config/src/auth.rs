@@ -7,12 +7,20 @@ use std::time::Duration;
 
 use crate::secret::SecretText;
 
+mod client;
 mod jwt;
+mod server;
+mod shared;
 
+pub(crate) use client::CLIENT_AUTH;
+use jwt::JWT_KEY_TYPE;
 pub use jwt::{
     ClientJwtAuth, JwtAlgorithm, JwtClaims, JwtKey, JwtKeyFormat, JwtServerAuth, JwtSource, JwtVerification,
     StaticJwtAuth, SubjectBinding,
 };
+pub(crate) use server::SERVER_AUTH;
+pub(crate) use shared::{BASIC, SPIRE};
+use shared::{CLAIM_POLICY, OLD_FORM, old_form, web_url};
 
 /// What a listener demands before it opens a link; checked once per link (wire-routing A12).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,15 @@
 
 use std::collections::BTreeMap;
 
+use slim_policy::{ClaimPolicy, NamePattern};
+
+use crate::error::{ConfigError, Problem};
+use crate::field::Field;
+use crate::neutral::says_only;
+use crate::plain::Plain;
+use crate::section::Section;
+use crate::table::{Block, Key, Kind};
+
 /// Who may use which name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthorizationConfig {
@@ -105,5 +114,197 @@ impl AuthMethod {
             Self::Spire => "spire",
             Self::None => "none",
         }
+    }
+}
+
+static MATCH: Block = Block {
+    name: "match",
+    doc: "Which identities a rule is for; all that is written must hold, and nothing written matches every link.",
+    keys: &[
+        Key::new(
+            "method",
+            Kind::Choices(AuthMethod::NAMES),
+            "how the identity was proven: one of these",
+        )
+        .without("any"),
+        Key::new(
+            "subject",
+            Kind::Texts,
+            "the user name, `sub`, SPIFFE id or distinguished name: one of these, `*` for any run of letters",
+        )
+        .without("any"),
+        Key::new("issuer", Kind::Texts, "`iss`, exactly: one of these").without("any"),
+        Key::new(
+            "claims",
+            Kind::Map(&Kind::Any),
+            "claims that must be there: equal to the value, or a list that contains it",
+        )
+        .or("{}"),
+        Key::new("cel", Kind::Text, "an expression over the claims, in CEL").without("none"),
+    ],
+};
+
+static RULE: Block = Block {
+    name: "authorization.rules[]",
+    doc: "One rule. All that match a link count, whatever their order. Patterns are described in \
+          [authorization.md](authorization.md).",
+    keys: &[
+        Key::new(
+            "match",
+            Kind::BlockOr(&MATCH, ANY),
+            "whose links; `any`: everybody's",
+        )
+        .required(),
+        Key::new(
+            "subscribe",
+            Kind::Texts,
+            "names that they may subscribe to, and speak as",
+        )
+        .without("none"),
+        Key::new("publish", Kind::Texts, "names that they may send to").without("none"),
+        Key::new("invite", Kind::Texts, "names that they may invite").without("the same as `publish`"),
+    ],
+};
+
+pub(crate) static AUTHORIZATION: Block = Block {
+    name: "authorization",
+    doc: "Who may use which name.",
+    keys: &[
+        Key::new(
+            "default",
+            Kind::Choice(DefaultAccess::NAMES),
+            "what a link may do that no rule matches",
+        )
+        .or("deny"),
+        Key::new("rules", Kind::List(&Kind::Block(&RULE)), "the rules").or("[]"),
+    ],
+};
+
+/// Every link, as one word.
+const ANY: &str = "any";
+
+impl AuthorizationConfig {
+    pub(crate) fn parse(section: &Section<'_>) -> Result<Self, ConfigError> {
+        let rules = match section.field("rules") {
+            Some(field) => field
+                .list()?
+                .iter()
+                .map(AuthorizationRule::parse)
+                .collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            default: section.choice("default", DefaultAccess::ALL)?,
+            rules,
+        })
+    }
+
+    pub(crate) fn normal(&self) -> Plain {
+        let rules: Vec<Plain> = self.rules.iter().map(AuthorizationRule::normal).collect();
+        Plain::map()
+            .with("default", self.default.name())
+            .with("rules", rules)
+    }
+}
+
+impl AuthorizationRule {
+    fn parse(field: &Field<'_>) -> Result<Self, ConfigError> {
+        let section = Section::open(field, &RULE)?;
+        let identity = section.required("match")?;
+        let identity = if says_only(identity.value(), ANY) {
+            IdentityMatch::default()
+        } else {
+            IdentityMatch::parse(&Section::open(identity, &MATCH)?)?
+        };
+        let invite = section.field("invite").is_some();
+        Ok(Self {
+            identity,
+            subscribe: patterns(&section, "subscribe")?,
+            publish: patterns(&section, "publish")?,
+            invite: invite.then(|| patterns(&section, "invite")).transpose()?,
+        })
+    }
+
+    fn normal(&self) -> Plain {
+        let identity = if self.identity == IdentityMatch::default() {
+            ANY.into()
+        } else {
+            self.identity.normal()
+        };
+        Plain::map()
+            .with("match", identity)
+            .with("subscribe", &self.subscribe)
+            .with("publish", &self.publish)
+            .with_some("invite", self.invite.as_ref())
+    }
+}
+
+fn patterns(section: &Section<'_>, key: &str) -> Result<Vec<String>, ConfigError> {
+    let Some(field) = section.field(key) else {
+        return Ok(Vec::new());
+    };
+    let checked = |field: &Field<'_>| {
+        let text = field.filled_text()?;
+        match text.parse::<NamePattern>() {
+            Ok(_) => Ok(text),
+            Err(error) => Err(field.error(Problem::Pattern(error))),
+        }
+    };
+    field.one_or_more()?.iter().map(checked).collect()
+}
+
+/// The text of a CEL expression that compiles.
+pub(crate) fn cel(field: &Field<'_>) -> Result<String, ConfigError> {
+    let text = field.filled_text()?;
+    match ClaimPolicy::compile(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(field.error(Problem::Policy(error))),
+    }
+}
+
+impl IdentityMatch {
+    fn parse(section: &Section<'_>) -> Result<Self, ConfigError> {
+        let methods = match section.field("method") {
+            Some(field) => {
+                let fields = field.one_or_more()?;
+                let method = |field: &Field<'_>| field.choice(AuthMethod::NAMES, AuthMethod::ALL);
+                fields.iter().map(method).collect::<Result<_, _>>()?
+            }
+            None => Vec::new(),
+        };
+        let claims = match section.field("claims") {
+            Some(field) => {
+                let entries = field.entries()?.into_iter();
+                entries
+                    .map(|(name, value)| (name.to_owned(), value.json()))
+                    .collect()
+            }
+            None => BTreeMap::new(),
+        };
+        Ok(Self {
+            methods,
+            subjects: section.texts("subject")?,
+            issuers: section.texts("issuer")?,
+            claims,
+            cel: section.field("cel").map(cel).transpose()?,
+        })
+    }
+
+    fn normal(&self) -> Plain {
+        let methods: Vec<String> = self
+            .methods
+            .iter()
+            .map(|method| method.name().to_owned())
+            .collect();
+        let plain = Plain::map()
+            .with_any("method", &methods)
+            .with_any("subject", &self.subjects)
+            .with_any("issuer", &self.issuers);
+        let plain = if self.claims.is_empty() {
+            plain
+        } else {
+            plain.with("claims", &self.claims)
+        };
+        plain.with_some("cel", self.cel.as_ref())
     }
 }

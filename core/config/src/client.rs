@@ -5,17 +5,20 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::Loaded;
-use crate::auth::ClientAuth;
+use crate::auth::{CLIENT_AUTH, ClientAuth};
 use crate::endpoint::Endpoint;
-use crate::error::{ConfigError, Problem, Warning};
-use crate::keepalive::ClientKeepalive;
-use crate::later;
-use crate::proxy::Proxy;
+use crate::error::{ConfigError, Problem};
+use crate::field::Field;
+use crate::keepalive::{CLIENT_KEEPALIVE, ClientKeepalive};
+use crate::load;
+use crate::plain::Plain;
+use crate::proxy::{PROXY, Proxy};
 use crate::rate_limit::RateLimit;
-use crate::section::{Field, Section};
-use crate::server::parse_endpoint;
-use crate::tls::{self, ClientTls};
-use crate::tree;
+use crate::secret::SecretText;
+use crate::section::Section;
+use crate::server::{ENFORCE_PQC, NO_EFFECT, parse_endpoint, parse_enforce_pqc};
+use crate::table::{Block, Key, Kind, Status};
+use crate::tls::{self, CLIENT_TLS, ClientTls};
 
 /// A link to a node.
 #[derive(Clone, PartialEq, Eq)]
@@ -87,28 +90,143 @@ pub enum Backoff {
 /// wire-routing A4: link ids are texts of a peer's choice; ours are UUIDs of 36 bytes.
 const LINK_ID_BYTES_MAX: i64 = 128;
 
-impl ClientConfig {
-    const KEYS: &[&str] = &[
-        "endpoint",
-        "origin",
-        "server_name",
-        "compression",
-        "rate_limit",
-        "keepalive",
-        "connect_timeout",
-        "request_timeout",
-        "buffer_size",
-        "headers",
-        "tls",
-        "auth",
-        "proxy",
-        "backoff",
-        "metadata",
-        "link_id",
-        "connection_type",
-        "require_header_mac",
-    ];
+pub(crate) static CLIENT: Block = Block {
+    name: "clients[]",
+    doc: "One outgoing link: an entry of `clients`, and what the SDK's and the Python package's `connect` take.",
+    keys: &[
+        Key::new(
+            "endpoint",
+            Kind::Endpoint,
+            "where to dial: `host:port`, `http://host:port` or `https://host:port`",
+        )
+        .required(),
+        Key::new(
+            "tls",
+            Kind::Block(&CLIENT_TLS),
+            "whom to believe, or `{insecure: true}` for plain text",
+        )
+        .without("TLS under the system's CAs"),
+        Key::new(
+            "server_name",
+            Kind::Text,
+            "the name to ask for, and to find in the node's certificate",
+        )
+        .without("the endpoint's host"),
+        Key::new("auth", CLIENT_AUTH, "what is shown to the node").or("{type: none}"),
+        Key::new(
+            "proxy",
+            Kind::BlockOr(&PROXY, "direct"),
+            "through whom the node is reached; `direct`: through nobody, whatever the environment says",
+        )
+        .without("`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say it"),
+        Key::new(
+            "rate_limit",
+            Kind::Rate,
+            "most messages that are sent in so many seconds, as in `20/60`",
+        )
+        .without("any number"),
+        ENFORCE_PQC,
+        Key::new("origin", Kind::Text, "the HTTP authority to claim").without("that of the endpoint"),
+        Key::new(
+            "headers",
+            Kind::Map(&Kind::Secret),
+            "HTTP headers of the call, by lower-case name",
+        )
+        .or("{}"),
+        Key::new(
+            "connect_timeout",
+            Kind::Duration { zero: true },
+            "longest time to reach the node over TCP; `0s`: the dialling side's own",
+        )
+        .or("0s"),
+        Key::new(
+            "keepalive",
+            Kind::Block(&CLIENT_KEEPALIVE),
+            "when a silent link is dead",
+        )
+        .without("dead within 15 s"),
+        Key::new("backoff", BACKOFF, "pauses between attempts to dial")
+            .without("a node dials every 2 s for ever; the SDK has its own way"),
+        Key::new("link_id", Kind::Text, "the link's id, 1 to 128 bytes").without("a random UUID"),
+        Key::new(
+            "connection_type",
+            Kind::Choice(&["edge", "remote"]),
+            "what the link is to the node: of an application, or of a node of another domain",
+        )
+        .or("edge"),
+        Key::new(
+            "require_header_mac",
+            Kind::Bool,
+            "refuse a node that cannot prove its frames",
+        )
+        .or("true"),
+        Key::other("connection_timeout", Status::Wrong("connect_timeout")),
+        Key::other(
+            "permit_without_stream",
+            Status::Wrong("keepalive.keep_alive_while_idle"),
+        ),
+        // A link is one call that never ends, so a limit on calls would cut every link.
+        Key::other("request_timeout", Status::Later(Some("0s"))),
+        Key::other("metadata", Status::Later(None)),
+        Key::other(
+            "compression",
+            Status::RefusedUnless(&["None", "Empty"], NO_EFFECT),
+        ),
+        Key::other("buffer_size", Status::Refused(NO_EFFECT)),
+    ],
+};
 
+static FIXED_INTERVAL: Block = Block {
+    name: "fixed_interval",
+    doc: "Always the same pause.",
+    keys: &[
+        Key::new("interval", Kind::Duration { zero: false }, "the pause").or("2s"),
+        MAX_ATTEMPTS,
+    ],
+};
+
+static EXPONENTIAL: Block = Block {
+    name: "exponential",
+    doc: "After attempt n a pause of `base * factor * 2^n`.",
+    keys: &[
+        Key::new(
+            "base",
+            Kind::Duration { zero: false },
+            "the first pause at factor 1",
+        )
+        .or("100ms"),
+        Key::new(
+            "factor",
+            Kind::Integer {
+                min: 1,
+                max: 1_000_000,
+            },
+            "multiplies every pause",
+        )
+        .or("1"),
+        Key::new("max_delay", Kind::Duration { zero: false }, "the longest pause").or("1s"),
+        Key::new(
+            "jitter",
+            Kind::Bool,
+            "take a random part, one half to the whole, of each pause",
+        )
+        .or("true"),
+        MAX_ATTEMPTS,
+    ],
+};
+
+const BACKOFF: Kind = Kind::Typed(&[&FIXED_INTERVAL, &EXPONENTIAL]);
+const MAX_ATTEMPTS: Key = Key::new(
+    "max_attempts",
+    Kind::Integer {
+        min: 1,
+        max: u32::MAX as i64,
+    },
+    "give up after so many",
+)
+.without("never");
+
+impl ClientConfig {
     /// A plain-text link with every default.
     pub fn insecure(endpoint: Endpoint) -> Self {
         Self {
@@ -131,49 +249,98 @@ impl ClientConfig {
 
     /// Parses one client entry from JSON, as strictly as from a file.
     pub fn from_json_text(text: &str) -> Result<Loaded<Self>, ConfigError> {
-        let node = tree::from_json(text)?;
-        let mut warnings = Vec::new();
-        let config = Self::parse(&Field::root(&node), &mut warnings)?;
-        Ok(Loaded { config, warnings })
+        load::from_json(text, |field| Self::parse(field, false))
     }
 
-    pub(crate) fn parse(field: &Field<'_>, warnings: &mut Vec<Warning>) -> Result<Self, ConfigError> {
-        let section = Section::open(field, Self::KEYS)?;
-        later::refuse_auth(&section)?;
-        later::refuse(&section, &["proxy", "rate_limit", "metadata"])?;
-        later::refuse_without_effect(&section, &["buffer_size"])?;
-        refuse_compression(&section)?;
-        if let Some(timeout) = section.field("request_timeout")
-            && !timeout.duration()?.is_zero()
-        {
-            // A link is one call that never ends, so a limit on calls would cut every link.
-            return Err(timeout.error(Problem::NotYet { neutral: Some("0s") }));
-        }
+    pub(crate) fn parse(field: &Field<'_>, enforce_pqc: bool) -> Result<Self, ConfigError> {
+        let section = Section::open(field, &CLIENT)?;
         let endpoint = parse_endpoint(section.required("endpoint")?)?;
-        let tls = tls::client(&section, &endpoint, warnings)?;
-        let connect_timeout = section.duration_or("connect_timeout", Duration::ZERO)?;
+        let tls = tls::client(&section, &endpoint)?;
+        let enforce_pqc = parse_enforce_pqc(&section, enforce_pqc, tls.as_ref().map(|tls| tls.version))?;
+        let connect_timeout = section.duration("connect_timeout")?;
+        let rate_limit = section.field("rate_limit");
         Ok(Self {
             tls,
+            auth: ClientAuth::parse(&section)?,
+            proxy: Proxy::parse(&section)?,
+            rate_limit: rate_limit
+                .map(|field| field.parsed(str::parse, Problem::Rate))
+                .transpose()?,
+            enforce_pqc,
             origin: section.field("origin").map(authority).transpose()?,
-            headers: headers(&section)?,
+            headers: section
+                .field("headers")
+                .map_or_else(|| Ok(BTreeMap::new()), headers)?,
             connect_timeout: Some(connect_timeout).filter(|timeout| !timeout.is_zero()),
-            keepalive: ClientKeepalive::parse(section.field("keepalive"))?,
-            backoff: section.field("backoff").map(backoff).transpose()?,
+            keepalive: ClientKeepalive::parse(section.section("keepalive")?)?,
+            backoff: section.typed("backoff")?.as_ref().map(backoff).transpose()?,
             link_id: section.field("link_id").map(link_id).transpose()?,
-            connection_type: section
-                .field("connection_type")
-                .map_or(Ok(ConnectionType::Edge), connection_type)?,
-            require_header_mac: section.bool_or("require_header_mac", true)?,
+            connection_type: connection_type(&section)?,
+            require_header_mac: section.bool("require_header_mac")?,
             ..Self::insecure(endpoint)
         })
     }
+
+    pub(crate) fn normal(&self) -> Plain {
+        let server_name = self.tls.as_ref().and_then(|tls| tls.server_name.as_ref());
+        let headers = self.headers.keys();
+        let headers = headers
+            .map(|name| (name.clone(), SecretText::new("")))
+            .collect::<BTreeMap<_, _>>();
+        Plain::map()
+            .with("endpoint", self.endpoint.to_string())
+            .with("tls", ClientTls::normal(self.tls.as_ref()))
+            .with_some("server_name", server_name)
+            .with(
+                "auth",
+                self.auth.as_ref().map_or_else(Plain::none, ClientAuth::normal),
+            )
+            .with_some("proxy", self.proxy.normal())
+            .with_some("rate_limit", self.rate_limit.map(|limit| limit.to_string()))
+            .with("enforce_pqc", self.enforce_pqc)
+            .with_some("origin", self.origin.as_ref())
+            .with("headers", &headers)
+            .with("connect_timeout", self.connect_timeout.unwrap_or_default())
+            .with("keepalive", self.keepalive.normal())
+            .with_some("backoff", self.backoff.as_ref().map(Backoff::normal))
+            .with_some("link_id", self.link_id.as_ref())
+            .with("connection_type", self.connection_type.name())
+            .with("require_header_mac", self.require_header_mac)
+    }
 }
 
-/// `None` and `Empty` are the two spellings of no compression.
-fn refuse_compression(section: &Section<'_>) -> Result<(), ConfigError> {
-    match section.field("compression") {
-        Some(field) if !["None", "Empty"].contains(&field.text()?) => Err(field.error(Problem::NoEffect)),
-        _ => Ok(()),
+impl ConnectionType {
+    /// Its word in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Remote => "remote",
+        }
+    }
+}
+
+impl Backoff {
+    fn normal(&self) -> Plain {
+        match self {
+            Self::FixedInterval {
+                interval,
+                max_attempts,
+            } => Plain::typed("fixed_interval")
+                .with("interval", *interval)
+                .with_some("max_attempts", *max_attempts),
+            Self::Exponential {
+                base,
+                factor,
+                max_delay,
+                jitter,
+                max_attempts,
+            } => Plain::typed("exponential")
+                .with("base", *base)
+                .with("factor", *factor)
+                .with("max_delay", *max_delay)
+                .with("jitter", *jitter)
+                .with_some("max_attempts", *max_attempts),
+        }
     }
 }
 
@@ -192,12 +359,10 @@ fn authority(field: &Field<'_>) -> Result<String, ConfigError> {
     Ok(authority.to_owned())
 }
 
-fn headers(section: &Section<'_>) -> Result<BTreeMap<String, String>, ConfigError> {
-    let Some(field) = section.field("headers") else {
-        return Ok(BTreeMap::new());
-    };
+/// HTTP headers by lower-case name, without those that the transport sets.
+pub(crate) fn headers(field: &Field<'_>) -> Result<BTreeMap<String, String>, ConfigError> {
     let mut headers = BTreeMap::new();
-    for (name, field) in Section::open_any(field)?.fields() {
+    for (name, field) in field.entries()? {
         let value = field.text()?;
         let token = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
         let printable = |c: char| c == ' ' || c.is_ascii_graphic();
@@ -205,10 +370,10 @@ fn headers(section: &Section<'_>) -> Result<BTreeMap<String, String>, ConfigErro
             return Err(field.error(Problem::Header));
         }
         let own = ["content-type", "te", "host", "connection", "transfer-encoding"];
-        if own.contains(name) || name.starts_with("grpc-") {
+        if own.contains(&name) || name.starts_with("grpc-") {
             return Err(field.error(Problem::ReservedHeader));
         }
-        headers.insert((*name).to_owned(), value.to_owned());
+        headers.insert(name.to_owned(), value.to_owned());
     }
     Ok(headers)
 }
@@ -226,54 +391,31 @@ fn link_id(field: &Field<'_>) -> Result<String, ConfigError> {
     Ok(text.to_owned())
 }
 
-fn connection_type(field: &Field<'_>) -> Result<ConnectionType, ConfigError> {
-    if field.text()?.eq_ignore_ascii_case("peer") {
+fn connection_type(section: &Section<'_>) -> Result<ConnectionType, ConfigError> {
+    if let Some(field) = section.field("connection_type")
+        && field.text()?.eq_ignore_ascii_case("peer")
+    {
         return Err(field.error(Problem::NotYet {
             neutral: Some("edge"),
         }));
     }
-    field.choice(
-        &["edge", "remote"],
-        &[ConnectionType::Edge, ConnectionType::Remote],
-    )
+    section.choice("connection_type", &[ConnectionType::Edge, ConnectionType::Remote])
 }
 
-fn backoff(field: &Field<'_>) -> Result<Backoff, ConfigError> {
-    const KINDS: &[&str] = &["fixed_interval", "exponential"];
-    let all = [
-        "type",
-        "interval",
-        "base",
-        "factor",
-        "max_delay",
-        "jitter",
-        "max_attempts",
-    ];
-    let exponential = Section::open(field, &all)?
-        .required("type")?
-        .choice(KINDS, &[false, true])?;
-    let attempts = |section: &Section<'_>| -> Result<Option<u32>, ConfigError> {
-        let attempts = section.integer("max_attempts", 1, i64::from(u32::MAX))?;
-        Ok(attempts.and_then(|attempts| u32::try_from(attempts).ok()))
-    };
-    if !exponential {
-        let section = Section::open(field, &["type", "interval", "max_attempts"])?;
+fn backoff(section: &Section<'_>) -> Result<Backoff, ConfigError> {
+    let max_attempts = section.integer_if("max_attempts")?;
+    if section.block().name == FIXED_INTERVAL.name {
         return Ok(Backoff::FixedInterval {
-            interval: section.positive_duration_or("interval", Duration::from_secs(2))?,
-            max_attempts: attempts(&section)?,
+            interval: section.duration("interval")?,
+            max_attempts,
         });
     }
-    let section = Section::open(
-        field,
-        &["type", "base", "factor", "max_delay", "jitter", "max_attempts"],
-    )?;
-    let factor = section.integer("factor", 1, 1_000_000)?.unwrap_or(1);
     Ok(Backoff::Exponential {
-        base: section.positive_duration_or("base", Duration::from_millis(100))?,
-        factor: u32::try_from(factor).unwrap_or(1),
-        max_delay: section.positive_duration_or("max_delay", Duration::from_secs(1))?,
-        jitter: section.bool_or("jitter", true)?,
-        max_attempts: attempts(&section)?,
+        base: section.duration("base")?,
+        factor: section.integer("factor")?,
+        max_delay: section.duration("max_delay")?,
+        jitter: section.bool("jitter")?,
+        max_attempts,
     })
 }
 

@@ -56,6 +56,23 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     Ok(total)
 }
 
+/// The shortest sum that [`parse_duration`] reads as this duration: `1h30m`, `0s`.
+pub fn format_duration(duration: Duration) -> String {
+    let mut rest = duration.as_nanos();
+    let mut text = String::new();
+    for unit in ["h", "m", "s", "ms", "us", "ns"] {
+        let size = unit_nanoseconds(unit).expect("units of our own table");
+        if rest >= size {
+            text.push_str(&format!("{}{unit}", rest / size));
+            rest %= size;
+        }
+    }
+    if text.is_empty() {
+        text.push_str("0s");
+    }
+    text
+}
+
 fn unit_nanoseconds(unit: &str) -> Option<u128> {
     const SECOND: u128 = 1_000_000_000;
     Some(match unit {
@@ -74,7 +91,33 @@ fn unit_nanoseconds(unit: &str) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(seconds in 0..18_000_000_000u64, nanoseconds in 0..1_000_000_000u32) {
+            let duration = Duration::new(seconds, nanoseconds);
+            prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*") {
+            let _ = parse_duration(&text);
+        }
+    }
+
+    #[test]
+    fn the_largest_unit_comes_first_and_empty_parts_are_left_out() {
+        for (duration, text) in [
+            (Duration::ZERO, "0s"),
+            (Duration::from_millis(5_400_500), "1h30m500ms"),
+            (Duration::from_secs(86_400), "24h"),
+        ] {
+            assert_eq!(format_duration(duration), text);
+        }
+    }
 
     #[test]
     fn s_08_the_union_of_both_generations_is_understood() {

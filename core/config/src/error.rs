@@ -2,15 +2,39 @@
 
 use std::fmt;
 
+use slim_policy::{PatternError, PolicyError};
+
 use crate::endpoint::EndpointError;
+use crate::rate_limit::RateLimitError;
 
 /// Where in the text something stands: `services.slim/0.pubsub.servers[0].tls`, line 14.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Keys from the top, joined by dots; list entries as `[index]`. Empty for the document itself.
     pub path: String,
-    /// Line in the text, from 1; absent when the value did not come from a file (JSON, Python).
-    pub line: Option<u64>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Not in a file (JSON, Python).
+    Unknown,
+    /// In this line of the text, from 1.
+    Line(u64),
+    /// In this environment variable.
+    Variable(String),
+}
+
+impl Origin {
+    /// This one, or the other if this says nothing.
+    pub(crate) fn or(self, other: &Self) -> Self {
+        match self {
+            Self::Unknown => other.clone(),
+            Self::Line(_) | Self::Variable(_) => self,
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -20,9 +44,10 @@ impl fmt::Display for Place {
         } else {
             &self.path
         };
-        match self.line {
-            Some(line) => write!(f, "{path} (line {line})"),
-            None => f.write_str(path),
+        match &self.origin {
+            Origin::Line(line) => write!(f, "{path} (line {line})"),
+            Origin::Variable(name) => write!(f, "{path} (environment variable {name})"),
+            Origin::Unknown => f.write_str(path),
         }
     }
 }
@@ -58,9 +83,62 @@ pub enum Problem {
         /// The value that asks for nothing, if there is one.
         neutral: Option<&'static str>,
     },
-    /// A key that never had an effect in any release.
-    #[error("this key has no effect in any release; remove it")]
-    NoEffect,
+    /// A key that is understood and not accepted.
+    #[error("{reason}")]
+    Refused {
+        /// Why, and what to write instead.
+        reason: &'static str,
+    },
+    /// `type: none` beside other keys.
+    #[error("type: none goes without other keys; remove them, or name the type that they belong to")]
+    NoneWithKeys,
+    /// A `type` that does not exist.
+    #[error("{value:?} is none of {}", types.join(", "))]
+    Variant {
+        /// What stands there.
+        value: String,
+        /// What may stand there.
+        types: Vec<&'static str>,
+    },
+    /// A placeholder for something that is not there.
+    #[error("${{env:{name}}}: the environment variable {name} is not set")]
+    VariableMissing {
+        /// The variable.
+        name: String,
+    },
+    /// A placeholder for a file that cannot be read.
+    #[error("${{file:{path}}}: cannot read the file: {reason}")]
+    FileMissing {
+        /// The file.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// A placeholder where nothing can be put in its place.
+    #[error("placeholders (${{env:…}}, ${{file:…}}) are understood in configuration files only")]
+    NoPlaceholders,
+    /// Something that looks like a placeholder.
+    #[error("a placeholder is a whole value: ${{env:NAME}} or ${{file:PATH}} and nothing else")]
+    Placeholder,
+    /// The value behind a placeholder does not fit; it is not shown.
+    #[error("the value of {placeholder} is not valid here{}", expected.as_ref().map(|text| format!("; expected {text}")).unwrap_or_default())]
+    Filled {
+        /// The placeholder.
+        placeholder: String,
+        /// What belongs here.
+        expected: Option<String>,
+    },
+    /// An environment variable whose value is not YAML; it is not shown.
+    #[error("the value is not YAML; write it as it would stand in the file")]
+    OverrideValue,
+    /// An environment variable that names no place in the configuration.
+    #[error("{part:?} leads nowhere: {reason}")]
+    Override {
+        /// The part of the variable's name.
+        part: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// A key that must be there.
     #[error("the key {key:?} is missing")]
     Missing {
@@ -74,6 +152,14 @@ pub enum Problem {
         old: &'static str,
         /// Today's name.
         new: &'static str,
+    },
+    /// Two equal spellings of one key in the same block.
+    #[error("{alias:?} is another name of {key:?}; keep only {key:?}")]
+    Twice {
+        /// The other name.
+        alias: &'static str,
+        /// The name.
+        key: &'static str,
     },
     /// The value has the wrong type.
     #[error("expected {expected}, got {got}")]
@@ -107,6 +193,54 @@ pub enum Problem {
     /// A duration that must not be zero.
     #[error("must be longer than zero")]
     ZeroDuration,
+    /// Not a rate limit.
+    #[error("{0}")]
+    Rate(RateLimitError),
+    /// A name with a colon, where the colon ends the name (RFC 7617).
+    #[error("a user name has no colon")]
+    UserName,
+    /// Several where one is meant.
+    #[error("expected one value, got {count}")]
+    OneValue {
+        /// How many.
+        count: usize,
+    },
+    /// Whoever publishes keys could sign tokens for this listener.
+    #[error(
+        "with key: {{type: autoresolve}} claims.issuer must name the issuers that are believed: anybody can \
+         publish keys"
+    )]
+    IssuerMissing,
+    /// An algorithm that the key does not say itself.
+    #[error("the key \"algorithm\" is missing; a PEM key or a secret does not say what it is for")]
+    AlgorithmMissing,
+    /// A set of keys where one must sign.
+    #[error("a token is signed with one key; write it as pem or jwk")]
+    SigningKeySet,
+    /// None of several keys of which one must be there.
+    #[error("one of {} must be there", keys.join(", "))]
+    OneOf {
+        /// Their names.
+        keys: &'static [&'static str],
+    },
+    /// Not a pattern of names.
+    #[error("{0}")]
+    Pattern(PatternError),
+    /// Not an expression.
+    #[error("{0}")]
+    Policy(PolicyError),
+    /// Not the URL of a web server.
+    #[error("{text:?} is no URL of a web server; write https://HOST or https://HOST/PATH")]
+    Url {
+        /// What stands there.
+        text: String,
+    },
+    /// TLS 1.2 knows no key exchange that resists quantum computers.
+    #[error("enforce_pqc needs tls_version: tls1.3")]
+    PostQuantumVersion,
+    /// A password in a URL.
+    #[error("write the user and the password of a proxy as the keys username and password")]
+    ProxyCredentials,
     /// Not an endpoint.
     #[error("{0}")]
     Endpoint(EndpointError),
@@ -191,6 +325,47 @@ pub enum Problem {
     },
 }
 
+impl Problem {
+    /// True if the message repeats what was written.
+    pub(crate) fn quotes_the_value(&self) -> bool {
+        matches!(
+            self,
+            Self::Range { .. }
+                | Self::Choice { .. }
+                | Self::Variant { .. }
+                | Self::Duration(_)
+                | Self::Rate(_)
+                | Self::Endpoint(_)
+                | Self::ServerName { .. }
+                | Self::Filter { .. }
+                | Self::Pattern(_)
+                | Self::Policy(_)
+                | Self::Url { .. }
+                | Self::Type { .. }
+        )
+    }
+
+    /// What would have been right, without what was written.
+    pub(crate) fn expected(&self) -> Option<String> {
+        if let Self::Range { min, max, .. } = self {
+            return Some(format!("a whole number of {min}..={max}"));
+        }
+        if let Self::Choice { choices, .. } = self {
+            return Some(format!("one of {}", choices.join(", ")));
+        }
+        if let Self::Type { expected, .. } = self {
+            return Some((*expected).to_owned());
+        }
+        let form = [
+            (matches!(self, Self::Duration(_)), "a duration such as 10s"),
+            (matches!(self, Self::Endpoint(_)), "host:port"),
+            (matches!(self, Self::Rate(_)), "COUNT/SECONDS"),
+        ];
+        let (_, form) = form.into_iter().find(|(applies, _)| *applies)?;
+        Some(form.to_owned())
+    }
+}
+
 /// Why a text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
@@ -235,6 +410,14 @@ pub enum Warning {
         old: &'static str,
         /// Today's name.
         new: &'static str,
+    },
+    /// A key that changes nothing.
+    #[error("{place}: {reason}; remove the key")]
+    NoEffect {
+        /// Where.
+        place: Place,
+        /// Why it changes nothing.
+        reason: &'static str,
     },
     /// A client does not check whom it talks to.
     #[error(

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::error::ConfigError;
-use crate::section::{Field, Section};
+use crate::plain::Plain;
+use crate::section::Section;
+use crate::table::{Block, Key, Kind, Status};
 
 /// Keepalive of a listener's connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,31 +35,62 @@ impl Default for ServerKeepalive {
     }
 }
 
-impl ServerKeepalive {
-    const KEYS: &[&str] = &[
-        "max_connection_idle",
-        "max_connection_age",
-        "max_connection_age_grace",
-        "time",
-        "timeout",
-    ];
+/// A duration that must be longer than zero.
+const POSITIVE: Kind = Kind::Duration { zero: false };
 
-    pub(crate) fn parse(field: Option<&Field<'_>>) -> Result<Self, ConfigError> {
-        let default = Self::default();
-        let Some(field) = field else {
-            return Ok(default);
+pub(crate) static SERVER_KEEPALIVE: Block = Block {
+    name: "keepalive",
+    doc: "When connections to a listener end.",
+    keys: &[
+        Key::new(
+            "max_connection_idle",
+            POSITIVE,
+            "a connection without any open call is closed after this long",
+        )
+        .or("1h"),
+        Key::new(
+            "max_connection_age",
+            POSITIVE,
+            "a connection this old is asked to leave; its client dials a new one first",
+        )
+        .or("2h"),
+        Key::new(
+            "max_connection_age_grace",
+            Kind::Duration { zero: true },
+            "after this long more it is cut",
+        )
+        .or("5m"),
+        Key::new("time", POSITIVE, "pause between two PINGs").or("2m"),
+        Key::new(
+            "timeout",
+            POSITIVE,
+            "a connection that leaves a PING unanswered this long is dead",
+        )
+        .or("20s"),
+    ],
+};
+
+impl ServerKeepalive {
+    pub(crate) fn parse(section: Option<Section<'_>>) -> Result<Self, ConfigError> {
+        let Some(section) = section else {
+            return Ok(Self::default());
         };
-        let section = Section::open(field, Self::KEYS)?;
         Ok(Self {
-            max_connection_idle: section
-                .positive_duration_or("max_connection_idle", default.max_connection_idle)?,
-            max_connection_age: section
-                .positive_duration_or("max_connection_age", default.max_connection_age)?,
-            max_connection_age_grace: section
-                .duration_or("max_connection_age_grace", default.max_connection_age_grace)?,
-            time: section.positive_duration_or("time", default.time)?,
-            timeout: section.positive_duration_or("timeout", default.timeout)?,
+            max_connection_idle: section.duration("max_connection_idle")?,
+            max_connection_age: section.duration("max_connection_age")?,
+            max_connection_age_grace: section.duration("max_connection_age_grace")?,
+            time: section.duration("time")?,
+            timeout: section.duration("timeout")?,
         })
+    }
+
+    pub(crate) fn normal(&self) -> Plain {
+        Plain::map()
+            .with("max_connection_idle", self.max_connection_idle)
+            .with("max_connection_age", self.max_connection_age)
+            .with("max_connection_age_grace", self.max_connection_age_grace)
+            .with("time", self.time)
+            .with("timeout", self.timeout)
     }
 }
 
@@ -83,27 +116,52 @@ impl Default for ClientKeepalive {
     }
 }
 
-impl ClientKeepalive {
-    const KEYS: &[&str] = &[
-        "tcp_keepalive",
-        "http2_keepalive",
-        "timeout",
-        "keep_alive_while_idle",
-    ];
+pub(crate) static CLIENT_KEEPALIVE: Block = Block {
+    name: "keepalive",
+    doc: "When a silent link is dead. The defaults are those inside a written block; without the block a PING is sent \
+          every 10 s and has 5 s to be answered.",
+    keys: &[
+        Key::new(
+            "tcp_keepalive",
+            Kind::Duration { zero: true },
+            "the operating system probes a silent socket after this long; `0s`: never",
+        )
+        .or("60s"),
+        Key::new(
+            "http2_keepalive",
+            POSITIVE,
+            "pause between two PINGs, also on a quiet link",
+        )
+        .or("60s"),
+        Key::new(
+            "timeout",
+            POSITIVE,
+            "a link that leaves a PING unanswered this long is dead",
+        )
+        .or("10s"),
+        // "Idle" means without an open call. A link is one open call, so it never is, and both values mean the same.
+        Key::other("keep_alive_while_idle", Status::Unused),
+        Key::other("permit_without_stream", Status::Wrong("keep_alive_while_idle")),
+    ],
+};
 
-    pub(crate) fn parse(field: Option<&Field<'_>>) -> Result<Self, ConfigError> {
-        let Some(field) = field else {
+impl ClientKeepalive {
+    pub(crate) fn parse(section: Option<Section<'_>>) -> Result<Self, ConfigError> {
+        let Some(section) = section else {
             return Ok(Self::default());
         };
-        let section = Section::open(field, Self::KEYS)?;
-        // "Idle" means without an open stream. A link is one open stream, so it never is, and both
-        // values mean the same; the key is read only so that existing files keep working.
-        section.bool_or("keep_alive_while_idle", false)?;
         // Inside a written block the documented defaults hold.
         Ok(Self {
-            tcp_keepalive: section.duration_or("tcp_keepalive", Duration::from_secs(60))?,
-            http2_keepalive: section.positive_duration_or("http2_keepalive", Duration::from_secs(60))?,
-            timeout: section.positive_duration_or("timeout", Duration::from_secs(10))?,
+            tcp_keepalive: section.duration("tcp_keepalive")?,
+            http2_keepalive: section.duration("http2_keepalive")?,
+            timeout: section.duration("timeout")?,
         })
+    }
+
+    pub(crate) fn normal(&self) -> Plain {
+        Plain::map()
+            .with("tcp_keepalive", self.tcp_keepalive)
+            .with("http2_keepalive", self.http2_keepalive)
+            .with("timeout", self.timeout)
     }
 }

@@ -3,15 +3,18 @@
 use std::fmt;
 
 use crate::Loaded;
-use crate::authorization::AuthorizationConfig;
-use crate::client::ClientConfig;
-use crate::error::{ConfigError, Problem, Warning};
-use crate::later;
-use crate::runtime::RuntimeConfig;
-use crate::section::{Field, Section};
-use crate::server::ServerConfig;
-use crate::tracing::TracingConfig;
-use crate::tree::{self, Value};
+use crate::authorization::{AUTHORIZATION, AuthorizationConfig};
+use crate::client::{CLIENT, ClientConfig};
+use crate::error::{ConfigError, Problem};
+use crate::field::Field;
+use crate::load;
+use crate::placeholders::Sources;
+use crate::plain::Plain;
+use crate::runtime::{RUNTIME, RuntimeConfig};
+use crate::section::Section;
+use crate::server::{SERVER, ServerConfig};
+use crate::table::{Block, Key, Kind, Status};
+use crate::tracing::{TRACING, TracingConfig};
 
 /// Configuration of a node process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,57 +86,125 @@ impl fmt::Debug for ServiceId {
     }
 }
 
-impl NodeConfig {
-    const KEYS: &[&str] = &["tracing", "runtime", "services"];
+static NODE: Block = Block {
+    name: "file",
+    doc: "The whole file.",
+    keys: &[
+        Key::new("tracing", Kind::Block(&TRACING), "what is logged").without("its defaults"),
+        Key::new("runtime", Kind::Block(&RUNTIME), "threads, and the time to stop").without("its defaults"),
+        Key::new(
+            "services",
+            Kind::Map(&Kind::Block(&SERVICE)),
+            "one block for each service, by its id `slim/NAME`; at least one",
+        )
+        .required(),
+    ],
+};
 
-    /// Parses the text of a configuration file.
+static SERVICE: Block = Block {
+    name: "services.slim/NAME",
+    doc: "A service: a routing domain with its listeners and outgoing links.",
+    keys: &[
+        Key::new("node_id", Kind::Text, "the id that it tells its links")
+            .without("`node-` and a random UUID"),
+        Key::new(
+            "dataplane",
+            Kind::Block(&DATAPLANE),
+            "listeners and links; at least one",
+        )
+        .required(),
+        Key::new(
+            "authorization",
+            Kind::Block(&AUTHORIZATION),
+            "who may use which name",
+        )
+        .without("everybody may use every name; only where no listener asks who somebody is"),
+        Key::old("pubsub", "dataplane"),
+        // Only applications inside the node would use a gateway, and this node hosts none.
+        Key::other("default_gateway", Status::Later(Some("auto"))),
+        Key::other("auth", Status::Later(Some("{type: none}"))),
+        Key::other("controller", Status::Later(None)),
+        Key::other("peers", Status::Later(None)),
+        Key::other("domain_name", Status::Later(None)),
+        Key::other("group_name", Status::Later(None)),
+    ],
+};
+
+static DATAPLANE: Block = Block {
+    name: "dataplane",
+    doc: "What a service listens on and where it dials. The entries of both lists are also what the SDK and the \
+          Python package take, as JSON or a dict.",
+    keys: &[
+        Key::new("servers", Kind::List(&Kind::Block(&SERVER)), "listeners").or("[]"),
+        Key::new("clients", Kind::List(&Kind::Block(&CLIENT)), "outgoing links").or("[]"),
+        Key::new(
+            "enforce_pqc",
+            Kind::Bool,
+            "for every listener and client: only key exchanges that also resist quantum computers",
+        )
+        .or("false"),
+        Key::other("outbound_clients", Status::Later(None)),
+    ],
+};
+
+/// The table of the whole file, from which all others can be reached.
+pub fn file_table() -> &'static Block {
+    &NODE
+}
+
+impl NodeConfig {
+    /// Parses the text of a configuration file that stands for itself: no environment, no other files.
     pub fn from_yaml_text(text: &str) -> Result<Loaded<Self>, ConfigError> {
-        let document = tree::from_yaml(text)?;
-        let root = Field::root(&document);
-        if document.value == Value::Null {
+        load::from_yaml(text, None, Self::parse)
+    }
+
+    /// Parses the text of a configuration file with what the environment puts over it (`SLIM_NODE__…`) and with what
+    /// its placeholders stand for.
+    pub fn load(text: &str, sources: &Sources<'_>) -> Result<Loaded<Self>, ConfigError> {
+        load::from_yaml(text, Some(sources), Self::parse)
+    }
+
+    fn parse(root: &Field<'_>) -> Result<Self, ConfigError> {
+        if load::is_empty(root) {
             return Err(root.error(Problem::NoServices));
         }
-        let section = Section::open(&root, Self::KEYS)?;
-        let mut warnings = Vec::new();
-        let tracing = TracingConfig::parse(section.field("tracing"), &mut warnings)?;
-        let runtime = RuntimeConfig::parse(section.field("runtime"))?;
+        let section = Section::open(root, &NODE)?;
+        let tracing = TracingConfig::parse(section.section("tracing")?)?;
+        let runtime = RuntimeConfig::parse(section.section("runtime")?)?;
         let Some(field) = section.field("services") else {
             return Err(section.error(Problem::NoServices));
         };
-        let services = Section::open_any(field)?;
-        if services.fields().is_empty() {
+        let services = field.entries()?;
+        if services.is_empty() {
             return Err(field.error(Problem::NoServices));
         }
         let services = services
-            .fields()
             .iter()
-            .map(|(key, field)| ServiceConfig::parse(key, field, &mut warnings))
+            .map(|(key, field)| ServiceConfig::parse(key, field))
             .collect::<Result<_, _>>()?;
-        Ok(Loaded {
-            config: Self {
-                tracing,
-                runtime,
-                services,
-            },
-            warnings,
+        Ok(Self {
+            tracing,
+            runtime,
+            services,
         })
+    }
+
+    /// What this configuration means, in today's spelling and with every default, as YAML. Secrets are replaced, so
+    /// the text is for reading.
+    pub fn to_normal_yaml(&self) -> String {
+        let services = self
+            .services
+            .iter()
+            .map(|service| (service.id.to_string(), service.normal()));
+        Plain::map()
+            .with("tracing", self.tracing.normal())
+            .with("runtime", self.runtime.normal())
+            .with("services", Plain::Map(services.collect()))
+            .to_yaml()
     }
 }
 
 impl ServiceConfig {
-    const KEYS: &[&str] = &[
-        "dataplane",
-        "pubsub",
-        "node_id",
-        "domain_name",
-        "group_name",
-        "auth",
-        "default_gateway",
-        "controller",
-        "peers",
-    ];
-    const DATAPLANE_KEYS: &[&str] = &["servers", "clients", "outbound_clients", "enforce_pqc"];
-
     /// A service with one listener and nothing else, for a node inside another program.
     pub fn embedded(server: ServerConfig) -> Self {
         Self {
@@ -146,66 +217,50 @@ impl ServiceConfig {
         }
     }
 
-    fn parse(key: &str, field: &Field<'_>, warnings: &mut Vec<Warning>) -> Result<Self, ConfigError> {
+    fn parse(key: &str, field: &Field<'_>) -> Result<Self, ConfigError> {
         let id = ServiceId::parse(key, field)?;
-        if *field.value() == Value::Null {
+        if load::is_empty(field) {
             return Err(field.error(Problem::NothingToRun));
         }
-        let section = Section::open(field, Self::KEYS)?;
-        later::refuse_auth(&section)?;
-        later::refuse(&section, &["controller", "peers", "domain_name", "group_name"])?;
-        // Only applications inside the node would use a gateway, and this node hosts none.
-        if let Some(gateway) = section.field("default_gateway")
-            && gateway.text()? != "auto"
-        {
-            return Err(gateway.error(Problem::NotYet {
-                neutral: Some("auto"),
-            }));
-        }
-        let node_id = section.field("node_id").map(Field::text).transpose()?;
+        let section = Section::open(field, &SERVICE)?;
+        let authorization = section.section("authorization")?;
         let mut service = Self {
             id,
-            node_id: node_id.map(str::to_owned),
-            authorization: None,
+            node_id: section.text_if("node_id")?,
+            authorization: authorization
+                .as_ref()
+                .map(AuthorizationConfig::parse)
+                .transpose()?,
             enforce_pqc: false,
             servers: Vec::new(),
             clients: Vec::new(),
         };
-        if let Some(field) = dataplane(&section, warnings)? {
-            let dataplane = Section::open(field, Self::DATAPLANE_KEYS)?;
-            later::refuse(&dataplane, &["outbound_clients"])?;
-            later::refuse_true(&dataplane, "enforce_pqc")?;
-            service.servers = entries(&dataplane, "servers", |field| {
-                ServerConfig::parse(field, warnings)
-            })?;
-            service.clients = entries(&dataplane, "clients", |field| {
-                ClientConfig::parse(field, warnings)
-            })?;
+        if let Some(dataplane) = section.section("dataplane")? {
+            service.enforce_pqc = dataplane.bool("enforce_pqc")?;
+            let pqc = service.enforce_pqc;
+            service.servers = entries(&dataplane, "servers", |field| ServerConfig::parse(field, pqc))?;
+            service.clients = entries(&dataplane, "clients", |field| ClientConfig::parse(field, pqc))?;
         }
         if service.servers.is_empty() && service.clients.is_empty() {
             return Err(section.error(Problem::NothingToRun));
         }
         Ok(service)
     }
-}
 
-/// The block under its name of today or of the tutorial's generation.
-fn dataplane<'s, 'a>(
-    section: &'s Section<'a>,
-    warnings: &mut Vec<Warning>,
-) -> Result<Option<&'s Field<'a>>, ConfigError> {
-    let (old, new) = ("pubsub", "dataplane");
-    match (section.written(old), section.written(new)) {
-        (Some(field), Some(_)) => Err(field.error(Problem::OldAndNew { old, new })),
-        (Some(field), None) => {
-            warnings.push(Warning::OldKey {
-                place: field.place(),
-                old,
-                new,
-            });
-            Ok(section.field(old))
-        }
-        (None, _) => Ok(section.field(new)),
+    fn normal(&self) -> Plain {
+        let servers: Vec<Plain> = self.servers.iter().map(ServerConfig::normal).collect();
+        let clients: Vec<Plain> = self.clients.iter().map(ClientConfig::normal).collect();
+        let dataplane = Plain::map()
+            .with("servers", servers)
+            .with("clients", clients)
+            .with("enforce_pqc", self.enforce_pqc);
+        Plain::map()
+            .with_some("node_id", self.node_id.as_ref())
+            .with("dataplane", dataplane)
+            .with_some(
+                "authorization",
+                self.authorization.as_ref().map(AuthorizationConfig::normal),
+            )
     }
 }
 

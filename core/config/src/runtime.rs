@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::error::{ConfigError, Problem};
-use crate::section::{Field, Section};
+use crate::plain::Plain;
+use crate::section::Section;
+use crate::table::{Block, Key, Kind};
 
 /// The `runtime` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,16 +31,35 @@ impl Default for RuntimeConfig {
 /// Linux shows 15 bytes; a log column of more than 64 is a mistake.
 const THREAD_NAME_BYTES_MAX: usize = 64;
 
-impl RuntimeConfig {
-    const KEYS: &[&str] = &["n_cores", "thread_name", "drain_timeout"];
+pub(crate) static RUNTIME: Block = Block {
+    name: "runtime",
+    doc: "Threads of the process and the time it takes to stop.",
+    keys: &[
+        Key::new(
+            "n_cores",
+            Kind::Integer {
+                min: 0,
+                max: u32::MAX as i64,
+            },
+            "worker threads; 0: one for each CPU. More than there are CPUs: a warning, and one for each",
+        )
+        .or("0"),
+        Key::new("thread_name", Kind::Text, "name of the worker threads").or("slim"),
+        Key::new(
+            "drain_timeout",
+            Kind::Duration { zero: true },
+            "longest time that stopping may take",
+        )
+        .or("10s"),
+    ],
+};
 
-    pub(crate) fn parse(field: Option<&Field<'_>>) -> Result<Self, ConfigError> {
+impl RuntimeConfig {
+    pub(crate) fn parse(section: Option<Section<'_>>) -> Result<Self, ConfigError> {
         let default = Self::default();
-        let Some(field) = field else {
+        let Some(section) = section else {
             return Ok(default);
         };
-        let section = Section::open(field, Self::KEYS)?;
-        let n_cores = section.integer("n_cores", 0, i64::from(u32::MAX))?.unwrap_or(0);
         let thread_name = match section.field("thread_name") {
             None => default.thread_name,
             Some(field) => {
@@ -52,9 +73,16 @@ impl RuntimeConfig {
             }
         };
         Ok(Self {
-            n_cores: u32::try_from(n_cores).unwrap_or(u32::MAX),
+            n_cores: section.integer("n_cores")?,
             thread_name,
-            drain_timeout: section.duration_or("drain_timeout", default.drain_timeout)?,
+            drain_timeout: section.duration("drain_timeout")?,
         })
+    }
+
+    pub(crate) fn normal(&self) -> Plain {
+        Plain::map()
+            .with("n_cores", self.n_cores)
+            .with("thread_name", &self.thread_name)
+            .with("drain_timeout", self.drain_timeout)
     }
 }

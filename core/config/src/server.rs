@@ -5,14 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::Loaded;
-use crate::auth::ServerAuth;
+use crate::auth::{SERVER_AUTH, ServerAuth};
 use crate::endpoint::Endpoint;
-use crate::error::{ConfigError, Problem, Warning};
-use crate::keepalive::ServerKeepalive;
-use crate::later;
-use crate::section::{Field, Section};
-use crate::tls::{self, CaSource, CertificateSource, ServerTls, TlsVersion};
-use crate::tree;
+use crate::error::{ConfigError, Problem};
+use crate::field::Field;
+use crate::keepalive::{SERVER_KEEPALIVE, ServerKeepalive};
+use crate::load;
+use crate::plain::Plain;
+use crate::section::Section;
+use crate::table::{Block, Key, Kind, Status};
+use crate::tls::{self, CaSource, CertificateSource, SERVER_TLS, ServerTls, TlsVersion};
 
 /// An HTTP/2 listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,25 +46,93 @@ const NEGOTIATION_TIMEOUT_SECS_DEFAULT: u64 = 5;
 /// An hour is certainly not meant; a typing mistake must not keep half-open links for ever.
 const NEGOTIATION_TIMEOUT_SECS_MAX: i64 = 3600;
 
-impl ServerConfig {
-    const KEYS: &[&str] = &[
-        "endpoint",
-        "tls",
-        "http2_only",
-        "max_frame_size",
-        "max_concurrent_streams",
-        "max_header_list_size",
-        "read_buffer_size",
-        "write_buffer_size",
-        "keepalive",
-        "auth",
-        "metadata",
-        "require_header_mac",
-        "negotiation_timeout_secs",
-        "link_hmac_timeout_secs",
-        "link_hmac_poll_interval_ms",
-    ];
+pub(crate) static SERVER: Block = Block {
+    name: "servers[]",
+    doc: "One listener.",
+    keys: &[
+        Key::new(
+            "endpoint",
+            Kind::Endpoint,
+            "where to listen: `host:port`, `[v6]:port`, `http://…` or `https://…`; port 0: any free port",
+        )
+        .required(),
+        Key::new(
+            "tls",
+            Kind::Block(&SERVER_TLS),
+            "certificates, or `{insecure: true}` for plain text",
+        )
+        .required(),
+        Key::new(
+            "auth",
+            SERVER_AUTH,
+            "what a dialler must prove before its link opens",
+        )
+        .or("{type: none}"),
+        ENFORCE_PQC,
+        Key::new(
+            "max_frame_size",
+            Kind::Integer { min: 1, max: 16 },
+            "largest HTTP/2 frame that is accepted, in MiB",
+        )
+        .without("64 KiB"),
+        Key::new(
+            "max_concurrent_streams",
+            Kind::Integer { min: 1, max: 10_000 },
+            "calls that one connection may have open",
+        )
+        .without("100"),
+        Key::new(
+            "max_header_list_size",
+            Kind::Integer {
+                min: 1024,
+                max: 16 * 1024 * 1024,
+            },
+            "largest header list of a request, in bytes",
+        )
+        .without("16 KiB"),
+        Key::new(
+            "keepalive",
+            Kind::Block(&SERVER_KEEPALIVE),
+            "when connections end",
+        )
+        .without("its defaults"),
+        Key::new(
+            "require_header_mac",
+            Kind::Bool,
+            "refuse links that cannot prove their frames",
+        )
+        .or("true"),
+        Key::new(
+            "negotiation_timeout_secs",
+            Kind::Integer {
+                min: 1,
+                max: NEGOTIATION_TIMEOUT_SECS_MAX,
+            },
+            "time that a dialler has for each of TLS, opening its call and negotiating, in seconds",
+        )
+        .or("5"),
+        Key::old("link_hmac_timeout_secs", "negotiation_timeout_secs"),
+        Key::other("max_recv_msg_size", Status::Wrong("max_frame_size")),
+        Key::other("http2_only", Status::Later(Some("true"))),
+        Key::other("metadata", Status::Later(None)),
+        Key::other("read_buffer_size", Status::Refused(NO_EFFECT)),
+        Key::other("write_buffer_size", Status::Refused(NO_EFFECT)),
+        Key::other("link_hmac_poll_interval_ms", Status::Refused(NO_EFFECT)),
+    ],
+};
 
+/// Of listeners and clients alike.
+pub(crate) const ENFORCE_PQC: Key = Key::new(
+    "enforce_pqc",
+    Kind::Bool,
+    "only key exchanges that also resist quantum computers, in TLS and in the negotiation of links",
+)
+.without("as `dataplane.enforce_pqc` says");
+
+/// What upstream parses and ignores.
+pub(crate) const NO_EFFECT: &str = "this key has no effect in any release; remove it";
+
+impl ServerConfig {
     /// A plain-text listener with every default.
     pub fn insecure(endpoint: Endpoint) -> Self {
         Self {
@@ -81,71 +151,67 @@ impl ServerConfig {
 
     /// Parses one server entry from JSON, as strictly as from a file.
     pub fn from_json_text(text: &str) -> Result<Loaded<Self>, ConfigError> {
-        let node = tree::from_json(text)?;
-        let mut warnings = Vec::new();
-        let config = Self::parse(&Field::root(&node), &mut warnings)?;
-        Ok(Loaded { config, warnings })
+        load::from_json(text, |field| Self::parse(field, false))
     }
 
-    pub(crate) fn parse(field: &Field<'_>, warnings: &mut Vec<Warning>) -> Result<Self, ConfigError> {
-        let section = Section::open(field, Self::KEYS)?;
-        later::refuse_auth(&section)?;
-        later::refuse(&section, &["metadata"])?;
-        later::refuse_without_effect(
-            &section,
-            &[
-                "read_buffer_size",
-                "write_buffer_size",
-                "link_hmac_poll_interval_ms",
-            ],
-        )?;
-        if let Some(http2_only) = section.field("http2_only")
-            && !http2_only.bool()?
-        {
-            return Err(http2_only.error(Problem::NotYet {
-                neutral: Some("true"),
-            }));
-        }
+    pub(crate) fn parse(field: &Field<'_>, enforce_pqc: bool) -> Result<Self, ConfigError> {
+        let section = Section::open(field, &SERVER)?;
         let endpoint = parse_endpoint(section.required("endpoint")?)?;
-        let tls = tls::server(&section, &endpoint, warnings)?;
+        let tls = tls::server(&section, &endpoint)?;
+        let seconds = section.integer("negotiation_timeout_secs")?;
+        let enforce_pqc = parse_enforce_pqc(&section, enforce_pqc, tls.as_ref().map(|tls| tls.version))?;
         Ok(Self {
             tls,
+            auth: ServerAuth::parse(&section)?,
+            enforce_pqc,
             // 16 MiB is what the three length bytes of an HTTP/2 frame can say.
-            max_frame_size: unsigned(&section, "max_frame_size", 1, 16)?,
-            max_concurrent_streams: unsigned(&section, "max_concurrent_streams", 1, 10_000)?,
-            max_header_list_size: unsigned(&section, "max_header_list_size", 1024, 16 * 1024 * 1024)?,
-            keepalive: ServerKeepalive::parse(section.field("keepalive"))?,
-            require_header_mac: section.bool_or("require_header_mac", true)?,
-            negotiation_timeout: negotiation_timeout(&section)?,
+            max_frame_size: section.integer_if("max_frame_size")?,
+            max_concurrent_streams: section.integer_if("max_concurrent_streams")?,
+            max_header_list_size: section.integer_if("max_header_list_size")?,
+            keepalive: ServerKeepalive::parse(section.section("keepalive")?)?,
+            require_header_mac: section.bool("require_header_mac")?,
+            negotiation_timeout: Duration::from_secs(seconds.into()),
             ..Self::insecure(endpoint)
         })
+    }
+
+    pub(crate) fn normal(&self) -> Plain {
+        Plain::map()
+            .with("endpoint", self.endpoint.to_string())
+            .with("tls", ServerTls::normal(self.tls.as_ref()))
+            .with(
+                "auth",
+                self.auth.as_ref().map_or_else(Plain::none, ServerAuth::normal),
+            )
+            .with("enforce_pqc", self.enforce_pqc)
+            .with_some("max_frame_size", self.max_frame_size)
+            .with_some("max_concurrent_streams", self.max_concurrent_streams)
+            .with_some("max_header_list_size", self.max_header_list_size)
+            .with("keepalive", self.keepalive.normal())
+            .with("require_header_mac", self.require_header_mac)
+            .with("negotiation_timeout_secs", self.negotiation_timeout.as_secs())
     }
 }
 
 pub(crate) fn parse_endpoint(field: &Field<'_>) -> Result<Endpoint, ConfigError> {
-    field
-        .text()?
-        .parse()
-        .map_err(|error| field.error(Problem::Endpoint(error)))
+    field.parsed(str::parse, Problem::Endpoint)
 }
 
-fn unsigned(section: &Section<'_>, key: &str, min: i64, max: i64) -> Result<Option<u32>, ConfigError> {
-    Ok(section
-        .integer(key, min, max)?
-        .and_then(|value| u32::try_from(value).ok()))
-}
-
-fn negotiation_timeout(section: &Section<'_>) -> Result<Duration, ConfigError> {
-    let (new, old) = ("negotiation_timeout_secs", "link_hmac_timeout_secs");
-    if let (Some(_), Some(field)) = (section.field(new), section.field(old)) {
-        return Err(field.error(Problem::OldAndNew { old, new }));
+/// Its own word, or what holds around it. TLS 1.2 knows no such key exchange.
+pub(crate) fn parse_enforce_pqc(
+    section: &Section<'_>,
+    inherited: bool,
+    version: Option<TlsVersion>,
+) -> Result<bool, ConfigError> {
+    let field = section.field("enforce_pqc");
+    let enforced = field.map_or(Ok(inherited), Field::bool)?;
+    if enforced && version == Some(TlsVersion::Tls12) {
+        return Err(field.map_or_else(
+            || section.error(Problem::PostQuantumVersion),
+            |field| field.error(Problem::PostQuantumVersion),
+        ));
     }
-    let key = if section.field(old).is_some() { old } else { new };
-    let seconds = section.integer(key, 1, NEGOTIATION_TIMEOUT_SECS_MAX)?;
-    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    Ok(Duration::from_secs(
-        seconds.unwrap_or(NEGOTIATION_TIMEOUT_SECS_DEFAULT),
-    ))
+    Ok(enforced)
 }
 
 /// The TLS values as the tutorial's generation had them: a key for each file. Texts are too long for a log line,

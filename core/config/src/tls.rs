@@ -6,11 +6,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::plain::Plain;
 use crate::secret::SecretText;
 
 mod parse;
 
-pub(crate) use parse::{client, server};
+pub(crate) use parse::{CLIENT_TLS, SERVER_TLS, client, proxy, server};
 
 /// A look is one `stat` for each file. Certificates are replaced long before they expire, so a minute would do; ten
 /// seconds are what somebody who replaced a file is willing to watch the log.
@@ -130,4 +131,70 @@ pub enum CaSource {
         /// The text.
         data: String,
     },
+}
+
+impl CertificateSource {
+    fn normal(&self) -> Plain {
+        match self {
+            Self::File { cert, key } => Plain::typed("file")
+                .with("cert", cert.as_path())
+                .with("key", key.as_path()),
+            Self::Pem { cert, key } => Plain::typed("pem").with("cert", cert).with("key", key),
+        }
+    }
+}
+
+impl CaSource {
+    fn normal(&self) -> Plain {
+        match self {
+            Self::File { path } => Plain::typed("file").with("path", path.as_path()),
+            Self::Pem { data } => Plain::typed("pem").with("data", data),
+        }
+    }
+}
+
+/// Plain text as a block.
+fn insecure() -> Plain {
+    Plain::map().with("insecure", true)
+}
+
+impl ServerTls {
+    pub(crate) fn normal(tls: Option<&Self>) -> Plain {
+        let Some(tls) = tls else {
+            return insecure();
+        };
+        Plain::map()
+            .with("insecure", false)
+            .with("source", tls.source.normal())
+            .with(
+                "client_ca",
+                tls.client_ca.as_ref().map_or_else(Plain::none, CaSource::normal),
+            )
+            .with("tls_version", tls.version.name())
+            .with("reload_interval", tls.reload_interval)
+    }
+}
+
+impl ClientTls {
+    /// Without `server_name`, which is a key of the entry around the block.
+    pub(crate) fn normal(tls: Option<&Self>) -> Plain {
+        let Some(tls) = tls else {
+            return insecure();
+        };
+        let source = tls
+            .source
+            .as_ref()
+            .map_or_else(Plain::none, CertificateSource::normal);
+        Plain::map()
+            .with("insecure", false)
+            .with("insecure_skip_verify", tls.skip_verify)
+            .with("source", source)
+            .with(
+                "ca_source",
+                tls.ca.as_ref().map_or_else(Plain::none, CaSource::normal),
+            )
+            .with("include_system_ca_certs_pool", tls.system_roots)
+            .with("tls_version", tls.version.name())
+            .with("reload_interval", tls.reload_interval)
+    }
 }

@@ -1,10 +1,12 @@
 //! What is logged and how a log line looks.
 
 use crate::Loaded;
-use crate::error::{ConfigError, Problem, Warning};
-use crate::later;
-use crate::section::{Field, Section};
-use crate::tree;
+use crate::error::{ConfigError, Problem};
+use crate::field::Field;
+use crate::load;
+use crate::plain::Plain;
+use crate::section::Section;
+use crate::table::{Block, Key, Kind, Status};
 
 /// The `tracing` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,77 +63,76 @@ impl LogLevel {
     }
 }
 
-impl TracingConfig {
-    const KEYS: &[&str] = &[
-        "log_level",
-        "display_thread_names",
-        "display_thread_ids",
-        "filters",
-        "filter",
-        "opentelemetry",
-    ];
-    const OPENTELEMETRY_KEYS: &[&str] = &[
-        "enabled",
-        "grpc",
-        "service_name",
-        "service_version",
-        "environment",
-        "metrics_interval_secs",
-    ];
+pub(crate) static TRACING: Block = Block {
+    name: "tracing",
+    doc: "What is logged, and how a line looks. The log goes to standard output.",
+    keys: &[
+        Key::new("log_level", Kind::Choice(LogLevel::NAMES), "least important level that is printed").or("info"),
+        Key::new("display_thread_names", Kind::Bool, "print the name of the thread").or("true"),
+        Key::new("display_thread_ids", Kind::Bool, "print the number of the thread").or("false"),
+        Key::new(
+            "filters",
+            Kind::List(&Kind::Text),
+            "`TARGET`, `TARGET=LEVEL` or `LEVEL`; later ones win. The variable `RUST_LOG` replaces everything",
+        )
+        .or("[]"),
+        Key::other("filter", Status::OldShape("filters")),
+        Key::new("opentelemetry", Kind::Block(&OPENTELEMETRY), "export of traces; must be off").without("off"),
+    ],
+};
 
+static OPENTELEMETRY: Block = Block {
+    name: "tracing.opentelemetry",
+    doc: "Export of traces comes with a later release; a block that switches it off is accepted.",
+    keys: &[
+        Key::other("enabled", Status::Later(Some("false"))),
+        // Switched off, the other keys ask for nothing.
+        Key::other("grpc", Status::Unused),
+        Key::other("service_name", Status::Unused),
+        Key::other("service_version", Status::Unused),
+        Key::other("environment", Status::Unused),
+        Key::other("metrics_interval_secs", Status::Unused),
+    ],
+};
+
+impl TracingConfig {
     /// Parses a tracing block from JSON, as strictly as from a file.
     pub fn from_json_text(text: &str) -> Result<Loaded<Self>, ConfigError> {
-        let node = tree::from_json(text)?;
-        let mut warnings = Vec::new();
-        let config = Self::parse(Some(&Field::root(&node)), &mut warnings)?;
-        Ok(Loaded { config, warnings })
+        load::from_json(text, |field| Self::parse(Some(Section::open(field, &TRACING)?)))
     }
 
-    pub(crate) fn parse(field: Option<&Field<'_>>, warnings: &mut Vec<Warning>) -> Result<Self, ConfigError> {
-        let default = Self::default();
-        let Some(field) = field else {
-            return Ok(default);
+    pub(crate) fn parse(section: Option<Section<'_>>) -> Result<Self, ConfigError> {
+        let Some(section) = section else {
+            return Ok(Self::default());
         };
-        let section = Section::open(field, Self::KEYS)?;
-        if let Some(field) = section.field("opentelemetry") {
-            let telemetry = Section::open(field, Self::OPENTELEMETRY_KEYS)?;
-            // Switched off, its other keys ask for nothing.
-            later::refuse_true(&telemetry, "enabled")?;
-        }
+        section.section("opentelemetry")?;
         Ok(Self {
-            log_level: section
-                .field("log_level")
-                .map_or(Ok(default.log_level), |field| {
-                    field.choice(LogLevel::NAMES, LogLevel::ALL)
-                })?,
-            display_thread_names: section.bool_or("display_thread_names", default.display_thread_names)?,
-            display_thread_ids: section.bool_or("display_thread_ids", default.display_thread_ids)?,
-            filters: filters(&section, warnings)?,
+            log_level: section.choice("log_level", LogLevel::ALL)?,
+            display_thread_names: section.bool("display_thread_names")?,
+            display_thread_ids: section.bool("display_thread_ids")?,
+            filters: filters(&section)?,
         })
+    }
+
+    pub(crate) fn normal(&self) -> Plain {
+        Plain::map()
+            .with("log_level", self.log_level.name())
+            .with("display_thread_names", self.display_thread_names)
+            .with("display_thread_ids", self.display_thread_ids)
+            .with("filters", &self.filters)
     }
 }
 
 /// `filters` is a list; the old `filter` is one text, parts separated by commas.
-fn filters(section: &Section<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<String>, ConfigError> {
-    let (old, new) = ("filter", "filters");
+fn filters(section: &Section<'_>) -> Result<Vec<String>, ConfigError> {
     let mut parts: Vec<(Field<'_>, &str)> = Vec::new();
-    match (section.field(old), section.field(new)) {
-        (Some(field), Some(_)) => return Err(field.error(Problem::OldAndNew { old, new })),
-        (Some(field), None) => {
-            warnings.push(Warning::OldKey {
-                place: field.place(),
-                old,
-                new,
-            });
-            parts.extend(field.text()?.split(',').map(|part| (field.clone(), part.trim())));
+    if let Some(field) = section.old_shape("filter") {
+        parts.extend(field.text()?.split(',').map(|part| (field.clone(), part.trim())));
+    } else if let Some(field) = section.field("filters") {
+        for field in field.list()? {
+            let text = field.text()?;
+            parts.push((field, text));
         }
-        (None, Some(field)) => {
-            for field in field.list()? {
-                let text = field.text()?;
-                parts.push((field, text));
-            }
-        }
-        (None, None) => {}
     }
     parts
         .into_iter()

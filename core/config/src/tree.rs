@@ -6,13 +6,15 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use crate::error::{ConfigError, Place, Problem};
+use crate::error::{ConfigError, Origin, Place, Problem};
+use crate::field::Placeholder;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
-    /// From 1; absent when the text was JSON.
-    pub(crate) line: Option<u64>,
+    pub(crate) origin: Origin,
+    /// The placeholder, if the value was put in the place of one.
+    pub(crate) filled: Option<Placeholder>,
     pub(crate) value: Value,
 }
 
@@ -21,8 +23,8 @@ pub(crate) enum Value {
     Null,
     Bool(bool),
     Integer(i64),
-    /// Kept only to say that a fraction does not belong here.
-    Float,
+    /// Only claims of tokens may have fractions.
+    Float(f64),
     Text(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -31,7 +33,7 @@ pub(crate) enum Value {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) key: String,
-    pub(crate) line: Option<u64>,
+    pub(crate) origin: Origin,
     pub(crate) node: Node,
 }
 
@@ -42,7 +44,7 @@ impl Value {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",
             Self::Integer(_) => "a whole number",
-            Self::Float => "a number with a fraction",
+            Self::Float(_) => "a number with a fraction",
             Self::Text(_) => "text",
             Self::List(_) => "a list",
             Self::Map(_) => "a block of keys",
@@ -74,7 +76,7 @@ fn problem(line: Option<u64>, reason: String) -> ConfigError {
     ConfigError {
         place: Place {
             path: String::new(),
-            line,
+            origin: line.map_or(Origin::Unknown, Origin::Line),
         },
         problem: Problem::Syntax { reason },
     }
@@ -84,7 +86,7 @@ fn problem(line: Option<u64>, reason: String) -> ConfigError {
 trait Source {
     type Key: for<'de> Deserialize<'de>;
     type Node: for<'de> Deserialize<'de>;
-    fn key(key: Self::Key) -> (String, Option<u64>);
+    fn key(key: Self::Key) -> (String, Origin);
     fn node(node: Self::Node) -> Node;
 }
 
@@ -95,14 +97,15 @@ impl Source for Yaml {
     type Key = Spanned<String>;
     type Node = Spanned<Tagged<Self>>;
 
-    fn key(key: Self::Key) -> (String, Option<u64>) {
-        let line = Some(key.referenced.line());
+    fn key(key: Self::Key) -> (String, Origin) {
+        let line = Origin::Line(key.referenced.line());
         (key.value, line)
     }
 
     fn node(node: Self::Node) -> Node {
         Node {
-            line: Some(node.referenced.line()),
+            origin: Origin::Line(node.referenced.line()),
+            filled: None,
             value: node.value.0,
         }
     }
@@ -112,13 +115,14 @@ impl Source for Json {
     type Key = String;
     type Node = Tagged<Self>;
 
-    fn key(key: String) -> (String, Option<u64>) {
-        (key, None)
+    fn key(key: String) -> (String, Origin) {
+        (key, Origin::Unknown)
     }
 
     fn node(node: Self::Node) -> Node {
         Node {
-            line: None,
+            origin: Origin::Unknown,
+            filled: None,
             value: node.0,
         }
     }
@@ -168,8 +172,8 @@ impl<'de, S: Source> Visitor<'de> for ValueVisitor<S> {
         Ok(Value::Integer(i64::try_from(value).unwrap_or(i64::MAX)))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Float)
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -187,12 +191,12 @@ impl<'de, S: Source> Visitor<'de> for ValueVisitor<S> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries: Vec<Entry> = Vec::new();
         while let Some(key) = map.next_key()? {
-            let (key, line) = S::key(key);
+            let (key, origin) = S::key(key);
             if entries.iter().any(|entry| entry.key == key) {
                 return Err(A::Error::custom(format_args!("the key {key:?} stands twice")));
             }
             let node = S::node(map.next_value()?);
-            entries.push(Entry { key, line, node });
+            entries.push(Entry { key, origin, node });
         }
         Ok(Value::Map(entries))
     }

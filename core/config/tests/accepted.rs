@@ -10,7 +10,7 @@ use slim_config::{
 const TUTORIAL: &str = include_str!("../../../config/tutorial.yaml");
 
 #[test]
-fn the_tutorial_file_loads_with_one_warning_about_pubsub() {
+fn s_01_s_10_the_tutorial_file_loads_with_one_warning_about_pubsub() {
     let loaded = NodeConfig::from_yaml_text(TUTORIAL).unwrap();
     let config = loaded.config;
     assert_eq!(
@@ -42,7 +42,7 @@ fn the_tutorial_file_loads_with_one_warning_about_pubsub() {
 }
 
 #[test]
-fn the_shown_listener_is_the_tutorials_line() {
+fn s_24_the_shown_listener_is_the_tutorials_line() {
     let config = NodeConfig::from_yaml_text(TUTORIAL).unwrap().config;
     assert_eq!(
         config.services[0].servers[0].to_string(),
@@ -51,7 +51,7 @@ fn the_shown_listener_is_the_tutorials_line() {
 }
 
 #[test]
-fn blocks_left_out_have_their_defaults() {
+fn s_02_s_03_s_04_s_06_s_07_blocks_left_out_have_their_defaults() {
     let text = "services: {slim/a: {dataplane: {servers: [{endpoint: '[::1]:0', tls: {insecure: true}}]}}}";
     let loaded = NodeConfig::from_yaml_text(text).unwrap();
     assert!(loaded.warnings.is_empty());
@@ -102,7 +102,7 @@ fn every_server_key_arrives() {
 }
 
 #[test]
-fn the_dict_of_the_tutorial_scripts_is_a_client() {
+fn s_34_the_dict_of_the_tutorial_scripts_is_a_client() {
     let text = r#"{"endpoint": "http://127.0.0.1:46357", "tls": {"insecure": true}}"#;
     let client = ClientConfig::from_json_text(text).unwrap().config;
     assert_eq!(client, ClientConfig::insecure("127.0.0.1:46357".parse().unwrap()));
@@ -198,7 +198,7 @@ services: {slim/0: {dataplane: {servers: [{endpoint: '127.0.0.1:1', tls: {insecu
 }
 
 #[test]
-fn several_services_keep_the_order_of_the_file() {
+fn s_09_several_services_keep_the_order_of_the_file() {
     let entry = "{dataplane: {servers: [{endpoint: '127.0.0.1:0', tls: {insecure: true}}]}}";
     let text = format!("services:\n  slim/b: {entry}\n  slim/a: {entry}\n");
     let config = NodeConfig::from_yaml_text(&text).unwrap().config;
@@ -221,7 +221,7 @@ fn documented() -> Vec<String> {
 }
 
 #[test]
-fn the_documented_defaults_are_the_real_ones() {
+fn s_15_the_documented_defaults_are_the_real_ones() {
     let blocks = documented();
     let loaded = NodeConfig::from_yaml_text(&blocks[0]).unwrap();
     assert!(loaded.warnings.is_empty());
@@ -234,7 +234,7 @@ fn the_documented_defaults_are_the_real_ones() {
 }
 
 #[test]
-fn every_documented_block_loads_and_the_commented_keys_exist() {
+fn s_15_every_documented_block_loads_and_the_commented_keys_exist() {
     for block in documented() {
         NodeConfig::from_yaml_text(&block).unwrap();
         // `# key: value` is a key that can be switched on; a comment in prose has no colon after one word.

@@ -66,7 +66,7 @@ fn a_listener_reads_its_certificate_in_both_spellings_and_the_old_one_warns_once
         let expected = ServerTls::new(source);
         assert_eq!(loaded.config.tls, Some(expected), "{tls}");
         let expected: Vec<String> = warning
-            .map(|old| format!("tls.{old}: {old:?} is the old name of this key; write \"tls.source\""))
+            .map(|old| format!("tls.{old}: {old:?} is the old name of this key; write \"source\""))
             .into_iter()
             .collect();
         assert_eq!(warnings(&loaded), expected);
@@ -100,13 +100,13 @@ fn a_listener_that_demands_certificates_reads_the_ca_in_both_spellings() {
         assert!(
             warnings(&loaded)
                 .iter()
-                .all(|text| text.ends_with("write \"tls.client_ca\""))
+                .all(|text| text.ends_with("write \"client_ca\""))
         );
     }
 }
 
 #[test]
-fn the_shown_listener_names_its_files_and_no_texts() {
+fn s_24_the_shown_listener_names_its_files_and_no_texts() {
     let shown = server(r#"{"cert_file": "c.pem", "key_file": "k.pem", "client_ca_file": "ca.pem"}"#)
         .config
         .to_string();
@@ -166,8 +166,8 @@ fn every_key_of_a_client_arrives() {
     assert_eq!(
         warnings(&old),
         [
-            "tls.cert_file: \"cert_file\" is the old name of this key; write \"tls.source\"",
-            "tls.ca_pem: \"ca_pem\" is the old name of this key; write \"tls.ca_source\"",
+            "tls.cert_file: \"cert_file\" is the old name of this key; write \"source\"",
+            "tls.ca_pem: \"ca_pem\" is the old name of this key; write \"ca_source\"",
         ]
     );
     let tls = old.config.tls.unwrap();
@@ -205,7 +205,10 @@ fn plain_text_and_tls_never_mix() {
         let name = key.split('"').nth(1).unwrap();
         let tls = format!(r#"{{"insecure": true, {key}}}"#);
         let expected = Some(format!("tls.{name}: {mixed}"));
-        assert_eq!(server_at("a:1", &tls).err(), expected);
+        // A listener does not use the keys about CAs anyway.
+        if !name.starts_with("ca_") {
+            assert_eq!(server_at("a:1", &tls).err(), expected);
+        }
         assert_eq!(
             client(&format!(r#""endpoint": "a:1", "tls": {tls}"#)).err(),
             expected

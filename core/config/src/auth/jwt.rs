@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::error::{ConfigError, Problem, Warning};
+use crate::field::Field;
+use crate::plain::Plain;
 use crate::secret::SecretText;
+use crate::section::Section;
+use crate::table::{Block, Key, Kind, Status};
+use crate::tree::Value;
 
 /// What a token must be for a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +162,11 @@ impl JwtAlgorithm {
         Self("EdDSA"),
     ];
 
+    /// The algorithm of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|algorithm| algorithm.0 == name)
+    }
+
     /// `ES256`, `EdDSA` and so on.
     pub fn name(self) -> &'static str {
         self.0
@@ -164,5 +175,190 @@ impl JwtAlgorithm {
     /// True for the algorithms whose one secret both signs and verifies.
     pub fn is_secret(self) -> bool {
         self.0.starts_with("HS")
+    }
+}
+
+static ENCODING: Block = Block {
+    name: "encoding",
+    doc: "The key that signs.",
+    keys: KEY,
+};
+
+static DECODING: Block = Block {
+    name: "decoding",
+    doc: "Keys that check.",
+    keys: KEY,
+};
+
+static AUTORESOLVE: Block = Block {
+    name: "autoresolve",
+    doc: "The keys that the issuer publishes; `claims.issuer` must then name the issuers that are believed.",
+    keys: &[],
+};
+
+/// In JWT's `key`.
+pub(crate) const JWT_KEY_TYPE: Kind = Kind::Typed(&[&DECODING, &ENCODING, &AUTORESOLVE]);
+
+const KEY: &[Key] = &[
+    Key::new(
+        "algorithm",
+        Kind::Choice(JwtAlgorithm::NAMES),
+        "what the key is for",
+    )
+    .without("only JWK and JWKS, which may say it themselves"),
+    Key::new(
+        "format",
+        Kind::Choice(JwtKeyFormat::NAMES),
+        "how it is written; for HS256, HS384 and HS512 `pem` means the secret itself",
+    )
+    .required(),
+    Key::new("key", Kind::Block(&KEY_SOURCE), "the key, or where it is").required(),
+    Key::other("str", Status::OldShape("key")),
+    Key::other("file", Status::OldShape("key")),
+    Key::other("pem", Status::Wrong("key")),
+];
+
+static KEY_SOURCE: Block = Block {
+    name: "key",
+    doc: "The key itself, or a file, which is read again when it changes.",
+    keys: &[
+        Key::new("data", Kind::Secret, "the key; or").without("`file` must be there"),
+        Key::new("file", Kind::Path, "the file that holds it").without("`data` must be there"),
+    ],
+};
+
+/// `key`, in today's form (`type: decoding`) or the old one (`decoding: {…}`, `autoresolve: true`).
+pub(crate) fn typed_key<'a>(section: &Section<'a>) -> Result<Section<'a>, ConfigError> {
+    let field = section.required("key")?;
+    if let Ok(entries) = field.entries()
+        && let [("autoresolve", flag)] = entries.as_slice()
+        && *flag.value() == Value::Bool(true)
+    {
+        flag.warn(|place| Warning::OldKey {
+            place,
+            old: "autoresolve",
+            new: "type: autoresolve",
+        });
+        return Ok(Section::empty(field, &AUTORESOLVE));
+    }
+    if let Some(old) = old_key_form(field)? {
+        return Ok(old);
+    }
+    section
+        .typed("key")?
+        .ok_or_else(|| section.error(Problem::Missing { key: "key" }))
+}
+
+fn old_key_form<'a>(field: &Field<'a>) -> Result<Option<Section<'a>>, ConfigError> {
+    let Ok(entries) = field.entries() else {
+        return Ok(None);
+    };
+    let [(name, inner)] = entries.as_slice() else {
+        return Ok(None);
+    };
+    let (block, new) = match *name {
+        "decoding" => (&DECODING, "type: decoding"),
+        "encoding" => (&ENCODING, "type: encoding"),
+        _ => return Ok(None),
+    };
+    inner.warn(|place| Warning::OldKey {
+        place,
+        old: block.name,
+        new,
+    });
+    Section::open(inner, block).map(Some)
+}
+
+/// The key of an encoding or decoding block.
+pub(crate) fn key(section: &Section<'_>) -> Result<JwtKey, ConfigError> {
+    let source = if let Some(source) = section.section("key")? {
+        match (source.field("data"), source.field("file")) {
+            (Some(data), None) => JwtSource::Data(SecretText::new(data.filled_text()?)),
+            (None, Some(file)) => JwtSource::File(file.filled_text()?.into()),
+            (Some(_), Some(file)) => {
+                return Err(file.error(Problem::Both {
+                    first: "data",
+                    second: "file",
+                }));
+            }
+            (None, None) => {
+                return Err(source.error(Problem::OneOf {
+                    keys: &["data", "file"],
+                }));
+            }
+        }
+    } else if let (Some(_), Some(file)) = (section.field("str"), section.field("file")) {
+        return Err(file.error(Problem::Both {
+            first: "str",
+            second: "file",
+        }));
+    } else if let Some(text) = section.old_shape("str") {
+        JwtSource::Data(SecretText::new(text.filled_text()?))
+    } else if let Some(file) = section.old_shape("file") {
+        JwtSource::File(file.filled_text()?.into())
+    } else {
+        return Err(section.error(Problem::Missing { key: "key" }));
+    };
+    section.required("format")?;
+    let format = section.choice_if("format", JwtKeyFormat::ALL)?;
+    let format = format.ok_or_else(|| section.error(Problem::Missing { key: "format" }))?;
+    let algorithm = section.choice_if("algorithm", JwtAlgorithm::ALL)?;
+    if algorithm.is_none() && format == JwtKeyFormat::Pem {
+        return Err(section.error(Problem::AlgorithmMissing));
+    }
+    Ok(JwtKey {
+        algorithm,
+        format,
+        source,
+    })
+}
+
+/// The claims that both ends have.
+pub(crate) fn claims(section: &Section<'_>) -> Result<JwtClaims, ConfigError> {
+    Ok(JwtClaims {
+        issuers: section.texts("issuer")?,
+        audiences: section.texts("audience")?,
+        subjects: section.texts("subject")?,
+        custom: BTreeMap::new(),
+    })
+}
+
+/// Further claims of a token that is signed here.
+pub(crate) fn custom_claims(
+    section: &Section<'_>,
+) -> Result<BTreeMap<String, serde_json::Value>, ConfigError> {
+    let Some(field) = section.field("custom_claims") else {
+        return Ok(BTreeMap::new());
+    };
+    let entries = field.entries()?;
+    Ok(entries
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.json()))
+        .collect())
+}
+
+impl JwtKey {
+    pub(crate) fn normal(&self, kind: &str) -> Plain {
+        let source = match &self.source {
+            JwtSource::Data(data) => Plain::map().with("data", data),
+            JwtSource::File(path) => Plain::map().with("file", path.as_path()),
+        };
+        Plain::typed(kind)
+            .with_some("algorithm", self.algorithm.map(JwtAlgorithm::name))
+            .with("format", self.format.name())
+            .with("key", source)
+    }
+}
+
+impl JwtClaims {
+    pub(crate) fn normal(&self) -> Plain {
+        let plain = Plain::map()
+            .with_any("audience", &self.audiences)
+            .with_any("issuer", &self.issuers)
+            .with_any("subject", &self.subjects);
+        if self.custom.is_empty() {
+            return plain;
+        }
+        plain.with("custom_claims", &self.custom)
     }
 }

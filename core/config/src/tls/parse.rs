@@ -5,47 +5,144 @@ use std::path::PathBuf;
 use super::{CaSource, CertificateSource, ClientTls, ServerTls, TlsVersion};
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{ConfigError, Problem, Warning};
-use crate::later;
+use crate::field::Field;
+use crate::neutral::{is_none, says_only};
 use crate::secret::SecretText;
-use crate::section::{Field, Section};
+use crate::section::Section;
+use crate::table::{Block, Key, Kind, Status};
 
-const SERVER_KEYS: &[&str] = &[
-    "insecure",
-    "source",
-    "ca_source",
-    "client_ca",
-    "include_system_ca_certs_pool",
-    "tls_version",
-    "reload_interval",
-    "cert_file",
-    "cert_pem",
-    "key_file",
-    "key_pem",
-    "ca_file",
-    "ca_pem",
-    "client_ca_file",
-    "client_ca_pem",
-    "reload_client_ca_file",
-];
+static SOURCE_FILE: Block = Block {
+    name: "file",
+    doc: "PEM files.",
+    keys: &[
+        Key::new(
+            "cert",
+            Kind::Path,
+            "the certificate, then what leads from it to the CA",
+        )
+        .required(),
+        Key::new("key", Kind::Path, "its private key").required(),
+    ],
+};
 
-const CLIENT_KEYS: &[&str] = &[
-    "insecure",
-    "insecure_skip_verify",
-    "source",
-    "ca_source",
-    "include_system_ca_certs_pool",
+static SOURCE_PEM: Block = Block {
+    name: "pem",
+    doc: "PEM text.",
+    keys: &[
+        Key::new(
+            "cert",
+            Kind::Text,
+            "the certificate, then what leads from it to the CA",
+        )
+        .required(),
+        Key::new("key", Kind::Secret, "its private key").required(),
+    ],
+};
+
+static CA_FILE: Block = Block {
+    name: "file",
+    doc: "A PEM file; all certificates of a bundle count.",
+    keys: &[Key::new("path", Kind::Path, "the file").required()],
+};
+
+static CA_PEM: Block = Block {
+    name: "pem",
+    doc: "PEM text; all certificates of a bundle count.",
+    keys: &[Key::new("data", Kind::Text, "the text").required()],
+};
+
+const SOURCE: Kind = Kind::Typed(&[&SOURCE_FILE, &SOURCE_PEM]);
+const CA: Kind = Kind::Typed(&[&CA_FILE, &CA_PEM]);
+
+const INSECURE: Key = Key::new("insecure", Kind::Bool, "`true`: plain text").or("false");
+const VERSION: Key = Key::new(
     "tls_version",
+    Kind::Choice(TlsVersion::NAMES),
+    "the one version that is spoken",
+)
+.or("tls1.3");
+const RELOAD: Key = Key::new(
     "reload_interval",
-    "cert_file",
-    "cert_pem",
-    "key_file",
-    "key_pem",
-    "ca_file",
-    "ca_pem",
-];
+    Kind::Duration { zero: false },
+    "pause between two looks at the files; one that changed is read again, and links that are open stay",
+)
+.or("10s");
+const LISTENER_HAS_NO_CA: &str =
+    "a listener does not use this key; set tls.client_ca to demand certificates of clients";
+
+pub(crate) static SERVER_TLS: Block = Block {
+    name: "tls",
+    doc: "How a listener is protected: TLS, unless `insecure: true` stands there.",
+    keys: &[
+        INSECURE,
+        Key::new("source", SOURCE, "the listener's certificate and key").without("a listener does not start"),
+        Key::new(
+            "client_ca",
+            CA,
+            "who must have signed the certificate that every client then has to show",
+        )
+        .without("no certificate is asked for"),
+        VERSION,
+        RELOAD,
+        Key::other("cert_file", Status::OldShape("source")),
+        Key::other("key_file", Status::OldShape("source")),
+        Key::other("cert_pem", Status::OldShape("source")),
+        Key::other("key_pem", Status::OldShape("source")),
+        Key::other("client_ca_file", Status::OldShape("client_ca")),
+        Key::other("client_ca_pem", Status::OldShape("client_ca")),
+        Key::other("ca_source", Status::Refused(LISTENER_HAS_NO_CA)),
+        Key::other("ca_file", Status::Refused(LISTENER_HAS_NO_CA)),
+        Key::other("ca_pem", Status::Refused(LISTENER_HAS_NO_CA)),
+        // A listener believes the CAs of `client_ca` and no others.
+        Key::other("include_system_ca_certs_pool", Status::Unused),
+        // Every file is read again when it changes, this one too.
+        Key::other("reload_client_ca_file", Status::Unused),
+    ],
+};
+
+pub(crate) static CLIENT_TLS: Block = Block {
+    name: "tls",
+    doc: "How a link is protected: TLS, unless `insecure: true` stands there. Without the block the node's certificate \
+          must be signed by a CA that the system trusts.",
+    keys: &[
+        INSECURE,
+        Key::new(
+            "insecure_skip_verify",
+            Kind::Bool,
+            "`true`: believe whoever answers; for tests only",
+        )
+        .or("false"),
+        Key::new(
+            "source",
+            SOURCE,
+            "the client's own certificate and key, for listeners that demand one",
+        )
+        .without("none is shown"),
+        Key::new(
+            "ca_source",
+            CA,
+            "who may sign the node's certificate, beside the system's CAs",
+        )
+        .without("the system's CAs alone"),
+        Key::new(
+            "include_system_ca_certs_pool",
+            Kind::Bool,
+            "`false`: the CAs of `ca_source` alone",
+        )
+        .or("true"),
+        VERSION,
+        RELOAD,
+        Key::other("cert_file", Status::OldShape("source")),
+        Key::other("key_file", Status::OldShape("source")),
+        Key::other("cert_pem", Status::OldShape("source")),
+        Key::other("key_pem", Status::OldShape("source")),
+        Key::other("ca_file", Status::OldShape("ca_source")),
+        Key::other("ca_pem", Status::OldShape("ca_source")),
+    ],
+};
 
 /// Keys that make no sense in plain text: who writes one believes to be protected.
-const TLS_ONLY: &[&str] = &[
+const TLS_ONLY: [&str; 11] = [
     "source",
     "ca_source",
     "client_ca",
@@ -60,63 +157,37 @@ const TLS_ONLY: &[&str] = &[
 ];
 
 /// What a listener speaks; `None` is plain text. `entry` is the block that should hold `tls`.
-pub(crate) fn server(
-    entry: &Section<'_>,
-    endpoint: &Endpoint,
-    warnings: &mut Vec<Warning>,
-) -> Result<Option<ServerTls>, ConfigError> {
-    let Some(field) = entry.field("tls") else {
+pub(crate) fn server(entry: &Section<'_>, endpoint: &Endpoint) -> Result<Option<ServerTls>, ConfigError> {
+    let Some(section) = entry.section("tls")? else {
         return Err(entry.error(Problem::CertificateMissing));
     };
-    let section = Section::open(field, SERVER_KEYS)?;
-    refuse_reload(&section)?;
-    // A listener believes the CAs of `client_ca` and no others; the key is read so that existing files keep working.
-    section.bool_or("include_system_ca_certs_pool", false)?;
-    let version = version(&section)?;
+    let version = section.choice("tls_version", TlsVersion::ALL)?;
     if is_plain_text(entry, &section, endpoint)? {
         return Ok(None);
     }
-    for key in ["ca_source", "ca_file", "ca_pem"] {
-        if let Some(field) = section.field(key).filter(|field| !later::is_none(field.value())) {
-            // Upstream has the key here too. Whoever writes it may think that it checks clients.
-            return Err(field.error(Problem::ServerCa));
-        }
-    }
-    let Some(source) = certificate(&section, warnings)? else {
-        return Err(field.error(Problem::CertificateMissing));
+    let Some(source) = certificate(&section)? else {
+        return Err(section.error(Problem::CertificateMissing));
     };
-    let client_ca = ca(
-        &section,
-        &["client_ca", "client_ca_file", "client_ca_pem"],
-        warnings,
-    )?;
+    let client_ca = ca(&section, ["client_ca", "client_ca_file", "client_ca_pem"])?;
     check_scheme(entry, endpoint, true)?;
     Ok(Some(ServerTls {
+        source,
         client_ca,
         version,
-        ..ServerTls::new(source)
+        reload_interval: section.duration("reload_interval")?,
     }))
 }
 
 /// What a client speaks; `None` is plain text. `entry` is the block that may hold `tls` and `server_name`.
-pub(crate) fn client(
-    entry: &Section<'_>,
-    endpoint: &Endpoint,
-    warnings: &mut Vec<Warning>,
-) -> Result<Option<ClientTls>, ConfigError> {
+pub(crate) fn client(entry: &Section<'_>, endpoint: &Endpoint) -> Result<Option<ClientTls>, ConfigError> {
     let server_name = entry.field("server_name").map(server_name).transpose()?;
-    let Some(field) = entry.field("tls") else {
+    let Some(section) = entry.section("tls")? else {
         check_scheme(entry, endpoint, true)?;
         return Ok(Some(ClientTls {
             server_name,
             ..ClientTls::default()
         }));
     };
-    let section = Section::open(field, CLIENT_KEYS)?;
-    refuse_reload(&section)?;
-    let version = version(&section)?;
-    let system_roots = section.bool_or("include_system_ca_certs_pool", true)?;
-    let skip_verify = section.bool_or("insecure_skip_verify", false)?;
     if is_plain_text(entry, &section, endpoint)? {
         return match entry.field("server_name") {
             Some(field) => Err(field.error(Problem::PlainTextAndTls)),
@@ -124,35 +195,33 @@ pub(crate) fn client(
         };
     }
     check_scheme(entry, endpoint, true)?;
+    verified_client(&section, server_name).map(Some)
+}
+
+/// What the way to a proxy speaks, whose scheme alone says whether it is TLS.
+pub(crate) fn proxy(section: Option<&Section<'_>>) -> Result<ClientTls, ConfigError> {
+    section.map_or_else(
+        || Ok(ClientTls::default()),
+        |section| verified_client(section, None),
+    )
+}
+
+fn verified_client(section: &Section<'_>, server_name: Option<String>) -> Result<ClientTls, ConfigError> {
     let tls = ClientTls {
-        source: certificate(&section, warnings)?,
-        ca: ca(&section, &["ca_source", "ca_file", "ca_pem"], warnings)?,
-        system_roots,
+        source: certificate(section)?,
+        ca: ca(section, ["ca_source", "ca_file", "ca_pem"])?,
+        system_roots: section.bool("include_system_ca_certs_pool")?,
         server_name,
-        skip_verify,
-        version,
-        ..ClientTls::default()
+        skip_verify: section.bool("insecure_skip_verify")?,
+        version: section.choice("tls_version", TlsVersion::ALL)?,
+        reload_interval: section.duration("reload_interval")?,
     };
-    if tls.skip_verify {
-        let place = section.field("insecure_skip_verify").unwrap_or(field).place();
-        warnings.push(Warning::Unverified { place });
+    if let Some(field) = section.field("insecure_skip_verify").filter(|_| tls.skip_verify) {
+        field.warn(|place| Warning::Unverified { place });
     } else if tls.ca.is_none() && !tls.system_roots {
-        return Err(field.error(Problem::NobodyTrusted));
+        return Err(section.error(Problem::NobodyTrusted));
     }
-    Ok(Some(tls))
-}
-
-/// Certificates are read when a listener starts and when a client dials, not in between.
-fn refuse_reload(section: &Section<'_>) -> Result<(), ConfigError> {
-    later::refuse(section, &["reload_interval"])?;
-    later::refuse_true(section, "reload_client_ca_file")
-}
-
-fn version(section: &Section<'_>) -> Result<TlsVersion, ConfigError> {
-    match section.field("tls_version") {
-        Some(field) => field.choice(TlsVersion::NAMES, TlsVersion::ALL),
-        None => Ok(TlsVersion::default()),
-    }
+    Ok(tls)
 }
 
 /// True if `insecure: true` stands there, alone and under a fitting endpoint.
@@ -161,11 +230,11 @@ fn is_plain_text(
     section: &Section<'_>,
     endpoint: &Endpoint,
 ) -> Result<bool, ConfigError> {
-    if !section.bool_or("insecure", false)? {
+    if !section.bool("insecure")? {
         return Ok(false);
     }
-    for key in TLS_ONLY {
-        if let Some(field) = section.field(key).filter(|field| !later::is_none(field.value())) {
+    for (key, field) in section.fields() {
+        if TLS_ONLY.contains(&key) && !is_none(field.value()) {
             return Err(field.error(Problem::PlainTextAndTls));
         }
     }
@@ -197,147 +266,92 @@ fn server_name(field: &Field<'_>) -> Result<String, ConfigError> {
 }
 
 /// Certificate and key: `source`, or a pair of old keys with one warning.
-fn certificate(
-    section: &Section<'_>,
-    warnings: &mut Vec<Warning>,
-) -> Result<Option<CertificateSource>, ConfigError> {
-    let new = section.field("source");
+fn certificate(section: &Section<'_>) -> Result<Option<CertificateSource>, ConfigError> {
+    if let Some(field) = section.field("source") {
+        refuse_spire(field)?;
+        let Some(source) = section.typed("source")? else {
+            return Ok(None);
+        };
+        let (cert, key) = (source.text("cert")?, source.text("key")?);
+        return Ok(Some(if source.block().name == SOURCE_FILE.name {
+            CertificateSource::File {
+                cert: cert.into(),
+                key: key.into(),
+            }
+        } else {
+            CertificateSource::Pem {
+                cert,
+                key: SecretText::new(key),
+            }
+        }));
+    }
     let [file, pem] = [["cert_file", "key_file"], ["cert_pem", "key_pem"]];
     let old = |keys: [&'static str; 2]| keys.into_iter().find(|key| section.field(key).is_some());
-    if let (Some(old), Some(_)) = (old(file).or_else(|| old(pem)), new) {
-        let new = "source";
-        return Err(section.required(old)?.error(Problem::OldAndNew { old, new }));
-    }
-    if let (Some(first), Some(second)) = (old(file), old(pem)) {
-        return Err(section.required(second)?.error(Problem::Both { first, second }));
-    }
-    if let Some(source) = new {
-        return typed_certificate(source);
-    }
     let (keys, is_file) = match (old(file), old(pem)) {
-        (Some(_), _) => (file, true),
+        (Some(first), Some(second)) => {
+            return Err(section.required(second)?.error(Problem::Both { first, second }));
+        }
+        (Some(_), None) => (file, true),
         (None, Some(_)) => (pem, false),
         (None, None) => return Ok(None),
     };
     let [cert, key] = keys;
-    let (cert_field, key_field) = (section.required(cert)?, section.required(key)?);
-    warnings.push(Warning::OldKey {
-        place: cert_field.place(),
-        old: cert,
-        new: "tls.source",
-    });
+    let (cert_text, key_text) = (section.text(cert)?, section.text(key)?);
+    section.old_shape(cert);
     Ok(Some(if is_file {
         CertificateSource::File {
-            cert: path(cert_field)?,
-            key: path(key_field)?,
+            cert: cert_text.into(),
+            key: key_text.into(),
         }
     } else {
         CertificateSource::Pem {
-            cert: text(cert_field)?,
-            key: SecretText::new(text(key_field)?),
+            cert: cert_text,
+            key: SecretText::new(key_text),
         }
-    }))
-}
-
-fn typed_certificate(field: &Field<'_>) -> Result<Option<CertificateSource>, ConfigError> {
-    let Some(kind) = source_kind(field)? else {
-        return Ok(None);
-    };
-    let section = Section::open(field, &["type", "cert", "key"])?;
-    let (cert, key) = (section.required("cert")?, section.required("key")?);
-    Ok(Some(match kind {
-        SourceKind::File => CertificateSource::File {
-            cert: path(cert)?,
-            key: path(key)?,
-        },
-        SourceKind::Pem => CertificateSource::Pem {
-            cert: text(cert)?,
-            key: SecretText::new(text(key)?),
-        },
     }))
 }
 
 /// Certificates of CAs under `[new, old file, old text]`.
-fn ca(
-    section: &Section<'_>,
-    keys: &[&'static str; 3],
-    warnings: &mut Vec<Warning>,
-) -> Result<Option<CaSource>, ConfigError> {
-    let [new, file, pem] = *keys;
-    let written = |key: &'static str| section.field(key).map(|field| (key, field));
-    if let (Some((old, field)), Some(_)) = (written(file).or_else(|| written(pem)), written(new)) {
-        return Err(field.error(Problem::OldAndNew { old, new }));
-    }
-    let (old, source) = match (written(file), written(pem)) {
-        (Some((first, _)), Some((second, field))) => {
-            return Err(field.error(Problem::Both { first, second }));
-        }
-        (Some((old, field)), None) => ((old, field), CaSource::File { path: path(field)? }),
-        (None, Some((old, field))) => ((old, field), CaSource::Pem { data: text(field)? }),
-        (None, None) => return section.field(new).map_or(Ok(None), typed_ca),
-    };
-    let (old, field) = old;
-    warnings.push(Warning::OldKey {
-        place: field.place(),
-        old,
-        new: if new == "client_ca" {
-            "tls.client_ca"
+fn ca(section: &Section<'_>, [new, file, pem]: [&'static str; 3]) -> Result<Option<CaSource>, ConfigError> {
+    if let Some(field) = section.field(new) {
+        refuse_spire(field)?;
+        let Some(source) = section.typed(new)? else {
+            return Ok(None);
+        };
+        return Ok(Some(if source.block().name == CA_FILE.name {
+            CaSource::File {
+                path: PathBuf::from(source.text("path")?),
+            }
         } else {
-            "tls.ca_source"
-        },
-    });
-    Ok(Some(source))
-}
-
-fn typed_ca(field: &Field<'_>) -> Result<Option<CaSource>, ConfigError> {
-    Ok(match source_kind(field)? {
-        None => None,
-        Some(SourceKind::File) => {
-            let section = Section::open(field, &["type", "path"])?;
-            Some(CaSource::File {
-                path: path(section.required("path")?)?,
-            })
-        }
-        Some(SourceKind::Pem) => {
-            let section = Section::open(field, &["type", "data"])?;
-            Some(CaSource::Pem {
-                data: text(section.required("data")?)?,
-            })
-        }
-    })
-}
-
-#[derive(Clone, Copy)]
-enum SourceKind {
-    File,
-    Pem,
-}
-
-/// The `type` of a source; `None` for one that says nothing.
-fn source_kind(field: &Field<'_>) -> Result<Option<SourceKind>, ConfigError> {
-    if later::is_none(field.value()) {
-        return Ok(None);
+            CaSource::Pem {
+                data: source.text("data")?,
+            }
+        }));
     }
-    let section = Section::open_any(field)?;
-    let kind = section.required("type")?;
-    if kind.text()? == "spire" {
+    if let (Some(_), Some(field)) = (section.field(file), section.field(pem)) {
+        return Err(field.error(Problem::Both {
+            first: file,
+            second: pem,
+        }));
+    }
+    if let Some(field) = section.old_shape(file) {
+        let path = PathBuf::from(field.filled_text()?);
+        return Ok(Some(CaSource::File { path }));
+    }
+    let data = section.old_shape(pem).map(Field::filled_text).transpose()?;
+    Ok(data.map(|data| CaSource::Pem { data }))
+}
+
+/// Certificates of a SPIRE agent come with a later release.
+fn refuse_spire(field: &Field<'_>) -> Result<(), ConfigError> {
+    let Ok(entries) = field.entries() else {
+        return Ok(());
+    };
+    let is_spire = |(key, value): &(&str, Field<'_>)| *key == "type" && says_only(value.value(), "spire");
+    if entries.iter().any(is_spire) {
         return Err(field.error(Problem::NotYet {
             neutral: Some("{type: none}"),
         }));
     }
-    kind.choice(
-        &["file", "pem", "none"],
-        &[Some(SourceKind::File), Some(SourceKind::Pem), None],
-    )
-}
-
-fn path(field: &Field<'_>) -> Result<PathBuf, ConfigError> {
-    text(field).map(PathBuf::from)
-}
-
-fn text(field: &Field<'_>) -> Result<String, ConfigError> {
-    match field.text()? {
-        "" => Err(field.error(Problem::EmptyText)),
-        text => Ok(text.to_owned()),
-    }
+    Ok(())
 }
