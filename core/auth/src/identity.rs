@@ -175,6 +175,21 @@ impl Identity {
         Ok(newer)
     }
 
+    /// The same identity with tokens of another signer: its key was rotated, or its settings changed. Subject and
+    /// signature key stay. Peers must know the new key before they see a token of it.
+    pub fn with_signer(&self, signer: JwtSigner) -> Result<Self, IdentityError> {
+        if !matches!(self.0.proof, Proof::Jwt(_)) || signer.subject != self.0.subject {
+            return Err(IdentityError::OtherIdentity);
+        }
+        let minter = Minter::new(signer, self.0.key.public_key())?;
+        Ok(Self(Arc::new(Inner {
+            subject: self.0.subject.clone(),
+            key: self.0.key.clone(),
+            verifier: minter.verifier(),
+            proof: Proof::Jwt(Box::new(minter)),
+        })))
+    }
+
     /// The subject of every token of this identity.
     pub fn subject(&self) -> &str {
         &self.0.subject

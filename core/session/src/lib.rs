@@ -23,6 +23,7 @@ mod presence;
 mod receive;
 mod rejoin;
 mod remove;
+mod renew;
 mod replay;
 mod roster;
 mod send;

@@ -88,6 +88,12 @@ impl Shared {
         }
     }
 
+    /// Proves who we are in another way from now on; the next message has a token of it.
+    pub(crate) fn use_identity(&mut self, identity: Identity) {
+        self.identity = identity;
+        self.data_token = None;
+    }
+
     pub(crate) fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         Ticket(self.next_ticket)

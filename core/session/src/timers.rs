@@ -90,6 +90,11 @@ impl Timers {
         self.by_key.contains_key(&(owner, key.clone()))
     }
 
+    /// When a deadline is, if it is set.
+    pub(crate) fn deadline(&self, owner: u32, key: &TimerKey) -> Option<Instant> {
+        self.by_key.get(&(owner, key.clone())).copied()
+    }
+
     /// Removes everything of one owner.
     pub(crate) fn cancel_all(&mut self, owner: u32) {
         let first = (owner, TimerKey::Exchange(0));
