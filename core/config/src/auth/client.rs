@@ -15,8 +15,8 @@ static CLAIMS: Block = Block {
     doc: "What a token says.",
     keys: &[
         Key::new("audience", Kind::Texts, "`aud`: one text or a list").without("left out"),
-        Key::new("issuer", Kind::Text, "`iss`").without("left out"),
-        Key::new("subject", Kind::Text, "`sub`").required(),
+        Key::new("issuer", Kind::Texts, "`iss`, one").without("left out"),
+        Key::new("subject", Kind::Texts, "`sub`, one").required(),
         Key::alias("aud", "audience"),
         Key::alias("audiences", "audience"),
         Key::alias("iss", "issuer"),
