@@ -117,12 +117,11 @@ impl Ingress {
         target.id != self.id && !(self.link.is_uplink() && target.link.is_uplink())
     }
 
-    fn next_cursor(&mut self, prefix: Prefix) -> usize {
+    /// Position of the round robin for names of this prefix, and where it is kept.
+    fn cursor(&self, prefix: Prefix) -> (usize, usize) {
         let [a, b, c] = prefix.0;
         let slot = usize::try_from((a ^ b.rotate_left(21) ^ c.rotate_left(42)) % CURSORS as u64).unwrap_or(0);
-        let cursor = &mut self.cursors[slot];
-        *cursor = cursor.wrapping_add(1);
-        *cursor as usize
+        (slot, self.cursors[slot] as usize)
     }
 }
 
@@ -176,7 +175,7 @@ fn forward_uncounted(
 /// The nearest class with a receiver; round robin inside it.
 fn select_one<'f>(fib: &'f Fib, ingress: &mut Ingress, header: &HeaderView<'_>) -> Option<&'f Target> {
     let routes = fib.routes(&header.destination);
-    let cursor = ingress.next_cursor(header.destination.prefix);
+    let (slot, cursor) = ingress.cursor(header.destination.prefix);
     for class in LinkClass::ALL {
         let candidates = routes
             .clone()
@@ -184,7 +183,12 @@ fn select_one<'f>(fib: &'f Fib, ingress: &mut Ingress, header: &HeaderView<'_>) 
             .filter(|target| ingress.may_send_to(target));
         let count = candidates.clone().count();
         if count > 0 {
-            return candidates.clone().nth(cursor % count);
+            let chosen = candidates.clone().nth(cursor % count);
+            if count > 1 {
+                // Only a choice takes a turn: what is sent to single instances in between must not hide any of them.
+                ingress.cursors[slot] = ingress.cursors[slot].wrapping_add(1);
+            }
+            return chosen;
         }
     }
     // The default route (wire-routing A8.4): only for local applications, only when it is unambiguous.

@@ -116,6 +116,20 @@ fn a_publish_without_id_reaches_every_id_once_per_link() {
 }
 
 #[test]
+fn messages_to_single_instances_take_no_turn_of_the_round_robin() {
+    let mut node = Node::new();
+    let [sender, first, second] = std::array::from_fn(|_| node.link(edge()));
+    node.handle(first, &subscribe(&chat(1), 1));
+    node.handle(second, &subscribe(&chat(2), 1));
+    let mut reached = Vec::new();
+    for _ in 0..4 {
+        reached.extend(node.forward(sender, &anycast(), 1).unwrap());
+        node.forward(sender, &chat(1), 1).unwrap();
+    }
+    assert_eq!(reached, [first, second, first, second]);
+}
+
+#[test]
 fn nothing_goes_back_to_where_it_came_from() {
     let mut node = Node::new();
     let [sender, other] = std::array::from_fn(|_| node.link(edge()));
