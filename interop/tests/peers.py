@@ -166,7 +166,9 @@ class Peer(Process):
         self, endpoint: str | None, secret: str = SECRET, settings: dict | None = None, **identity: object
     ) -> "Peer":
         """Creates the application and connects it; `settings` are the keys of a client's configuration."""
-        self.full_name = self.ask("app", name=self.name, **(identity or {"secret": secret}))
+        if "jwt" not in identity:
+            identity["secret"] = secret
+        self.full_name = self.ask("app", name=self.name, **identity)
         if endpoint:
             self.ask("connect", endpoint=endpoint, **({"settings": settings} if settings else {}))
         return self
@@ -294,7 +296,7 @@ class OurNode(Process):
     def __init__(self, folder: Path, port: int | None = None, **settings: object) -> None:
         self.port = port or free_port()
         config = folder / f"node-{self.port}.yaml"
-        config.write_text(node_configuration(self.port, **settings))
+        config.write_text(node_configuration(self.port, **settings, authorization={"default": "allow"}))
         level = os.environ.get("NODE_LOG", "info")
         command = [NODE, "--config", str(config)]
         super().__init__("our node", command, {"RUST_LOG": level}, subprocess.DEVNULL, one_stream=True)
@@ -314,11 +316,18 @@ class UpstreamNode(Peer):
         wait_for_port(port, self)
 
 
-def node_configuration(port: int, tls: dict | None = None, enforce_pqc: bool = False) -> str:
-    """A file that both nodes understand; JSON is YAML."""
-    server = {"endpoint": f"127.0.0.1:{port}", "tls": tls or {"insecure": True}}
+def node_configuration(
+    port: int,
+    tls: dict | None = None,
+    enforce_pqc: bool = False,
+    auth: dict | None = None,
+    authorization: dict | None = None,
+) -> str:
+    """A file that both nodes understand, but for `authorization`, which is ours alone; JSON is YAML."""
+    server = {"endpoint": f"127.0.0.1:{port}", "tls": tls or {"insecure": True}} | ({"auth": auth} if auth else {})
     dataplane = {"servers": [server], "clients": []} | ({"enforce_pqc": True} if enforce_pqc else {})
-    return json.dumps({"services": {"slim/0": {"dataplane": dataplane}}}, indent=1)
+    service = {"dataplane": dataplane} | ({"authorization": authorization} if authorization else {})
+    return json.dumps({"services": {"slim/0": service}}, indent=1)
 
 
 def endpoint(port: int, tls: dict | None = None, **_settings: object) -> str:
