@@ -6,7 +6,7 @@ use crate::workspace::Package;
 /// A crate and the crates of this workspace that it may use.
 ///
 /// A crate that is not listed is refused: adding one means deciding its layer here.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("slim-proto", &[]),
     ("slim-crypto", &[]),
     ("slim-config", &["slim-policy"]),
@@ -21,6 +21,12 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ),
     ("slim-http", &["slim-proto"]),
     (
+        "slim-spiffe",
+        &["slim-proto", "slim-crypto", "slim-auth", "slim-config"],
+    ),
+    // Its tests' agent.
+    ("slim-spiffe-agent", &["slim-proto", "slim-crypto", "slim-auth"]),
+    (
         "slim-net",
         &[
             "slim-proto",
@@ -29,6 +35,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "slim-http",
             "slim-router",
             "slim-config",
+            "slim-spiffe",
         ],
     ),
     (
@@ -40,6 +47,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "slim-router",
             "slim-policy",
             "slim-config",
+            "slim-spiffe",
             "slim-http",
             "slim-net",
         ],
@@ -55,6 +63,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "slim-policy",
             "slim-session",
             "slim-config",
+            "slim-spiffe",
             "slim-http",
             "slim-net",
             "slim-node",
