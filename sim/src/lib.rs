@@ -8,6 +8,7 @@ mod adversary;
 mod app;
 mod check;
 mod faults;
+mod intruder;
 mod net;
 mod node;
 mod plan;

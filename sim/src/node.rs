@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use slim_crypto::Rng;
+use slim_policy::Permissions;
 use slim_proto::{Egress, Frame, FrameKind, Instant, Now};
 use slim_router::{LinkId, LinkInfo, Output, Router, RouterConfig};
 
@@ -35,8 +36,16 @@ impl Node {
         self.is_up = false;
     }
 
-    pub(crate) fn link_up(&mut self, now: Now, info: LinkInfo) -> (LinkId, Sends) {
-        let link = self.router.handle_link_up(now, info);
+    pub(crate) fn link_up(
+        &mut self,
+        now: Now,
+        info: LinkInfo,
+        permissions: Option<Permissions>,
+    ) -> (LinkId, Sends) {
+        let link = match permissions {
+            Some(permissions) => self.router.handle_link_up_as(now, info, permissions),
+            None => self.router.handle_link_up(now, info),
+        };
         (link, self.drain())
     }
 

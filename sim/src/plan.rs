@@ -17,6 +17,8 @@ const START: Duration = Duration::from_secs(5);
 const LONG_RUNS: u64 = 50;
 /// One seed in so many has no faults, and then nothing may fail at all.
 const FAULTLESS_RUNS: u64 = 6;
+/// One seed in so many has a node with rules.
+const RULED_RUNS: u64 = 3;
 
 /// A session that will be opened.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) speeds: Vec<Speed>,
     pub(crate) budget: EgressBudget,
     pub(crate) sessions: Vec<SessionPlan>,
+    /// The node has rules, and somebody tries to break them.
+    pub(crate) rules: bool,
     /// Then no ticket may fail and nothing may be lost.
     pub(crate) faultless: bool,
     pub(crate) faults: Vec<(Duration, Fault)>,
@@ -87,6 +91,7 @@ impl Plan {
                 ..EgressBudget::default()
             },
             sessions,
+            rules: seed % RULED_RUNS == 1,
             faultless,
             faults,
             heals_at,

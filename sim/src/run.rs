@@ -9,6 +9,7 @@ use slim_router::egress::EgressBudget;
 use slim_session::{Reliability, SessionId};
 
 use crate::check::{converged, nothing_left};
+use crate::intruder;
 use crate::net::Speed;
 use crate::plan::{Plan, SessionPlan};
 use crate::trace::Trace;
@@ -114,6 +115,17 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn run(&mut self, plan: &Plan) -> Result<(), String> {
+        if plan.rules {
+            let moderators = plan
+                .sessions
+                .iter()
+                .map(|session| format!("a{}", session.moderator));
+            let groups = plan.sessions.iter().map(|session| session.label.clone());
+            let rules = intruder::rules(&moderators.collect::<Vec<_>>(), &groups.collect::<Vec<_>>());
+            // Seeded apart, so that a seed is the same with rules and without.
+            self.world.set_rules(rules);
+            self.world.intrude_with(Rng::from_seed([7; 32]));
+        }
         for app in 0..plan.apps {
             self.world.start_app(&format!("a{app}"), plan.speeds[app]);
         }
@@ -228,6 +240,7 @@ impl Run<'_> {
         if let Some(pending) = self.world.check.pending().first() {
             return Err(format!("{pending} never ended"));
         }
+        self.world.dismiss_intruder();
         nothing_left(self.world)
     }
 

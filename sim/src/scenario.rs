@@ -14,6 +14,7 @@ use slim_session::{Command, Reliability, SessionId};
 use crate::adversary::{Deed, Order};
 use crate::check::{Intent, converged};
 use crate::faults::Fault;
+use crate::intruder;
 use crate::net::{Speed, Way};
 use crate::plan::SessionPlan;
 use crate::trace::Trace;
@@ -127,6 +128,11 @@ impl Stage {
                     self.world.start_app(label, speed);
                 }
                 self.world.run_for(Duration::from_millis(100));
+            }
+            ["rules", moderator, groups @ ..] => {
+                let groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
+                let rules = intruder::rules(&[(*moderator).to_owned()], &groups);
+                self.world.set_rules(rules);
             }
             ["open", moderator, label, settings @ ..] => {
                 self.open(SessionKind::Group, moderator, moderator, label, settings)?;

@@ -5,8 +5,9 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use slim_crypto::Rng;
+use slim_policy::Rules;
 use slim_proto::control::SubscriptionRequest;
-use slim_proto::{Egress, FullName, Instant, Message, Now, UnixTime};
+use slim_proto::{Egress, Frame, FrameKind, FullName, Instant, Message, Now, UnixTime};
 use slim_router::egress::EgressBudget;
 use slim_router::{Direction, LinkClass, LinkId, LinkInfo, MacKey};
 use slim_session::{Command, CommandError, SessionId, Ticket};
@@ -15,6 +16,7 @@ use crate::adversary::Adversary;
 use crate::app::App;
 use crate::check::{Check, Intent};
 use crate::faults::Fault;
+use crate::intruder::{self, Intruder};
 use crate::net::{Handed, Link, Speed, Way};
 use crate::node::{Node, Sends};
 use crate::trace::Trace;
@@ -23,6 +25,8 @@ use crate::trace::Trace;
 pub(crate) const SECRET: &str = "sim-secret-that-no-node-may-ever-see";
 /// An SDK connects again after this.
 pub(crate) const RECONNECT_AFTER: Duration = Duration::from_secs(2);
+/// Mean time between two attempts of an intruder.
+const INTRUSION_PACE: Duration = Duration::from_millis(500);
 /// HTTP/2 pings end a silent connection after this.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Wall clock at the start of virtual time.
@@ -39,6 +43,8 @@ pub(crate) enum Happening {
     WakeApp(usize),
     /// The node's timer.
     WakeNode,
+    /// An intruder tries something.
+    Intrude,
     /// An application dials.
     Connect(usize),
     /// A silent connection is given up, if it is still the same and still silent.
@@ -88,6 +94,9 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     /// New applications connect through a node that does what a scenario orders.
     pub(crate) behind_hostile_nodes: bool,
+    /// What links may do at the node; everything if there are none.
+    rules: Option<Rules>,
+    intruder: Option<Intruder>,
     heap: BinaryHeap<Reverse<Planned>>,
     planned: u64,
     budget: EgressBudget,
@@ -105,6 +114,8 @@ impl World {
             check: Check::default(),
             rng,
             behind_hostile_nodes: false,
+            rules: None,
+            intruder: None,
             heap: BinaryHeap::new(),
             planned: 0,
             budget,
@@ -127,6 +138,31 @@ impl World {
         let subscribed = self.issue(index, Intent::subscribe(), Command::Subscribe { name });
         debug_assert!(subscribed.is_ok(), "a name of one's own can always be subscribed");
         index
+    }
+
+    /// New links may do what these rules say.
+    pub(crate) fn set_rules(&mut self, rules: Rules) {
+        self.rules = Some(rules);
+    }
+
+    /// From now on an intruder tries to do more than the rules say.
+    pub(crate) fn intrude_with(&mut self, rng: Rng) {
+        self.intruder = Some(Intruder::new(rng));
+        self.plan(self.now + INTRUSION_PACE, Happening::Intrude);
+    }
+
+    /// The intruder goes, and what it was allowed to subscribe goes with it.
+    pub(crate) fn dismiss_intruder(&mut self) {
+        if let Some(Intruder {
+            link: Some((run, link)),
+            ..
+        }) = self.intruder.take()
+            && run == self.node_run
+        {
+            let now = self.clock();
+            let sends = self.node.link_down(now, link);
+            self.route(sends);
+        }
     }
 
     pub(crate) fn clock(&self) -> Now {
@@ -246,6 +282,7 @@ impl World {
                 let sends = self.node.timeout(now);
                 self.route(sends);
             }
+            Happening::Intrude => self.intrude(),
             Happening::Connect(app) => self.connect(app),
             Happening::SilenceEnds { app, generation } => self.end_silence(app, generation),
             Happening::StallCheck { app, way, generation } => {
@@ -333,6 +370,66 @@ impl World {
         }
     }
 
+    fn intrude(&mut self) {
+        let Some(mut intruder) = self.intruder.take() else {
+            return;
+        };
+        self.plan(self.now + INTRUSION_PACE, Happening::Intrude);
+        if self.node.is_up && self.apps.len() > 1 {
+            self.attempt(&mut intruder);
+        }
+        self.intruder = Some(intruder);
+    }
+
+    fn attempt(&mut self, intruder: &mut Intruder) {
+        let now = self.clock();
+        let link = match intruder.link {
+            Some((run, link)) if run == self.node_run => link,
+            Some(_) | None => {
+                let permissions = self
+                    .rules
+                    .as_ref()
+                    .map(|rules| intruder::permissions(rules, intruder::LABEL));
+                let info = LinkInfo {
+                    class: LinkClass::Edge,
+                    direction: Direction::Accepted,
+                    link_id: "intruder".to_owned(),
+                    mac_key: None,
+                    strict: false,
+                };
+                let (link, sends) = self.node.link_up(now, info, permissions);
+                self.route(sends);
+                intruder.link = Some((self.node_run, link));
+                link
+            }
+        };
+        let attempt = intruder.attempt(&self.victims());
+        let sends = match self.node.frame(now, link, &attempt) {
+            Ok(sends) => sends,
+            Err(violation) => return self.check.fail(violation),
+        };
+        let answers: Vec<(LinkId, Frame)> = sends
+            .into_iter()
+            .filter_map(|(link, egress)| Some((link, egress.into_frame().ok()?)))
+            .collect();
+        match intruder.judge(&attempt, &answers) {
+            Ok(()) => self.check.saw("intrusion refused"),
+            Err(violation) => self.check.fail(violation),
+        }
+    }
+
+    /// Every name that is worth having: applications, and the channels of their groups.
+    fn victims(&self) -> Vec<FullName> {
+        let apps = self.apps.iter().map(|app| app.name.clone());
+        let channels = self.check.sessions().flat_map(|(_, facts)| {
+            let channel = FullName::new("org", "sim", &facts.label).expect("labels are short words");
+            let (data, control) =
+                slim_proto::name::channel_names(&channel, &self.apps[facts.moderator].subject);
+            [data, control]
+        });
+        apps.chain(channels).collect()
+    }
+
     // ----- links -----
 
     /// Dials, or tries again later.
@@ -356,7 +453,11 @@ impl World {
             strict: keyed,
         };
         let now = self.clock();
-        let (node_end, sends) = self.node.link_up(now, info(Direction::Accepted));
+        let permissions = self
+            .rules
+            .as_ref()
+            .map(|rules| intruder::permissions(rules, &self.apps[app].label));
+        let (node_end, sends) = self.node.link_up(now, info(Direction::Accepted), permissions);
         self.links[app].node_end = Some(node_end);
         let app_end = self.apps[app].link_up(now, info(Direction::Dialed));
         self.links[app].app_end = Some(app_end);
@@ -417,7 +518,17 @@ impl World {
 
     /// Sends the node's frames on their links.
     pub(crate) fn route(&mut self, sends: Sends) {
+        let intruder = self.intruder.as_ref().and_then(|intruder| intruder.link);
         for (link, egress) in sends {
+            if intruder == Some((self.node_run, link))
+                && egress
+                    .clone()
+                    .into_frame()
+                    .is_ok_and(|frame| frame.kind() == Ok(FrameKind::Publish))
+            {
+                self.check
+                    .fail("an intruder got a message of somebody else".to_owned());
+            }
             let app = self.links.iter().position(|way| way.node_end == Some(link));
             // Otherwise the node does not know yet that the connection is dead.
             if let Some(app) = app {

@@ -61,6 +61,7 @@ fn faults_bite(results: &[Result<Report, Box<Failure>>]) {
         "identity_refused",
         "gap reported",
         "egress queue full",
+        "intrusion refused",
     ] {
         assert!(
             sights.get(what).is_some_and(|count| *count > 0),

@@ -83,6 +83,10 @@ impl Check {
         self.sessions.insert(id, facts);
     }
 
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = (&SessionId, &SessionFacts)> {
+        self.sessions.iter()
+    }
+
     pub(crate) fn facts(&self, id: SessionId) -> Option<&SessionFacts> {
         self.sessions.get(&id)
     }
