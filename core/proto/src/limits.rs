@@ -51,6 +51,8 @@ pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
 pub const ROUTES_MAX: usize = 10_000;
 /// Senders that a process with several connections remembers the way back to; who is forgotten is learned again.
 pub const ROUTES_LEARNED_MAX: usize = 4096;
+/// Messages remembered while one link replaces another: what a node queues for a link at most, for both links.
+pub const TWINS_MAX: usize = 2 * (EGRESS_FRAMES_MAX + EGRESS_CONTROL_FRAMES_MAX);
 /// Wait for a subscription acknowledgement before it is repeated (wire-routing A7.4).
 pub const SUBSCRIPTION_ACK_INTERVAL: Duration = Duration::from_secs(5);
 /// Sends of one subscription request before the application is told of the failure.

@@ -54,11 +54,14 @@ pub enum DropReason {
     /// The link may not speak as the source of its publish.
     #[error("source not allowed")]
     SourceDenied,
+    /// It came over another link before, which this one replaces.
+    #[error("second copy while links are replaced")]
+    Twin,
 }
 
 impl DropReason {
     /// Every reason, in declaration order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Undecodable,
         Self::IncompleteHeader,
         Self::MacMissing,
@@ -76,6 +79,7 @@ impl DropReason {
         Self::PublishDenied,
         Self::InviteDenied,
         Self::SourceDenied,
+        Self::Twin,
     ];
 
     /// Short text for metrics, `snake_case`.
@@ -98,6 +102,7 @@ impl DropReason {
             Self::PublishDenied => "publish_denied",
             Self::InviteDenied => "invite_denied",
             Self::SourceDenied => "source_denied",
+            Self::Twin => "twin",
         }
     }
 }

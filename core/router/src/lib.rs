@@ -30,6 +30,7 @@ mod session_kind;
 mod subscriptions;
 #[cfg(test)]
 mod testing;
+mod twins;
 
 pub use counters::{Counters, DropReason};
 pub use egress::EgressQueue;

@@ -21,6 +21,7 @@ use crate::link::{LinkClass, LinkId, LinkInfo};
 use crate::preferences::Preferences;
 use crate::restore;
 use crate::subscriptions::{Bucket, EncodedName, SubscriptionTable};
+use crate::twins::Twins;
 
 mod permissions;
 mod relay;
@@ -106,6 +107,7 @@ pub struct Router {
     successions: Vec<Succession>,
     /// Predecessors that only end what is under way.
     retired: BTreeSet<LinkId>,
+    twins: Twins,
     /// Buckets whose records changed since the table was derived.
     stale: BTreeSet<Bucket>,
     uplinks_changed: bool,
@@ -144,6 +146,7 @@ impl Router {
             preferences: Preferences::default(),
             successions: Vec::new(),
             retired: BTreeSet::new(),
+            twins: Twins::new(rng.next_u64()),
             stale: BTreeSet::new(),
             uplinks_changed: false,
             accesses_changed: false,
@@ -199,7 +202,7 @@ impl Router {
             return;
         };
         // Before the rest goes: a successor inherits.
-        self.succession_link_down(link);
+        self.succession_link_down(now.mono, link);
         let removed = self.table.remove_link(link);
         debug!(%link, subscriptions = removed.len(), "link down");
         self.stale.extend(removed.iter().map(|key| key.name.bucket));
@@ -230,7 +233,7 @@ impl Router {
         }
         let result = match frame.kind() {
             Ok(FrameKind::Publish) => {
-                self.handle_publish(link, frame);
+                self.handle_publish(now.mono, link, frame);
                 return;
             }
             Ok(FrameKind::Subscribe | FrameKind::Unsubscribe) => self.handle_subscription(now, link, frame),
@@ -310,7 +313,7 @@ impl Router {
             .filter(|state| state.generation == link.generation)
     }
 
-    fn handle_publish(&mut self, link: LinkId, frame: &Frame) {
+    fn handle_publish(&mut self, now: Instant, link: LinkId, frame: &Frame) {
         self.refresh_fib();
         let fib = Arc::clone(&self.fib);
         let mut copies = std::mem::take(&mut self.copies);
@@ -323,6 +326,13 @@ impl Router {
         }
         if let Some(denied) = refusal {
             self.note_refusal(link, denied);
+        }
+        if !copies.is_empty() && self.twins.is_second(now, link, frame) {
+            trace!(%link, "second copy of a message over a link that replaces another");
+            copies.clear();
+            if let Some(state) = self.state_mut(link) {
+                state.ingress.count_drop(DropReason::Twin);
+            }
         }
         self.learn_route(link, frame);
         self.outputs.extend(

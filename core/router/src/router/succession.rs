@@ -67,6 +67,7 @@ impl Router {
             next_send: now.mono + SUBSCRIPTION_ACK_INTERVAL,
         });
         self.uplinks_changed = true;
+        self.twins.watch(now.mono);
         self.complete_successions();
         successor
     }
@@ -141,8 +142,10 @@ impl Router {
     }
 
     /// A link is gone. A predecessor's successor takes over with what it has.
-    pub(super) fn succession_link_down(&mut self, link: LinkId) {
-        self.retired.remove(&link);
+    pub(super) fn succession_link_down(&mut self, now: Instant, link: LinkId) {
+        if self.retired.remove(&link) {
+            self.twins.watch(now);
+        }
         self.successions.retain(|succession| succession.successor != link);
         for succession in &mut self.successions {
             if succession.predecessor == link {

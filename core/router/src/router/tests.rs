@@ -13,7 +13,7 @@ use crate::testing::{
 mod succession;
 
 /// What a router said, with frames decoded.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Said {
     Fib,
     Ack(LinkId, u64, Result<(), String>),

@@ -183,3 +183,29 @@ fn with_two_uplinks_a_message_takes_the_chosen_one_or_the_one_it_answers() {
         Err(RouteError::Link(_))
     ));
 }
+
+#[test]
+fn a_message_that_comes_over_both_links_is_heard_once() {
+    let (mut router, application, old, id) = known();
+    let new = successor(&mut router, old);
+    router.handle_frame(at(10), new, &ack(id, Ok(())));
+    frames(&mut router);
+    let one = publish(&chat(), 0);
+    let mut other = crate::testing::publish_message(&chat(), 0);
+    other.message_id += 1;
+    let other = Frame::new(other.encode()).unwrap();
+    for (link, frame, heard) in [(old, &one, 1), (new, &one, 0), (new, &other, 1), (old, &other, 0)] {
+        router.handle_frame(at(11), link, frame);
+        assert_eq!(frames(&mut router), vec![Said::Publish(application); heard]);
+    }
+    assert_eq!(router.counters().drops(DropReason::Twin), 2);
+    // Over the same link it is another message, and after a while there are no twins any more.
+    router.handle_frame(at(12), new, &one);
+    router.handle_frame(at(12), new, &one);
+    assert_eq!(frames(&mut router).len(), 2);
+    router.handle_link_down(at(13), old);
+    let another = up(&mut router, edge());
+    router.handle_frame(at(24), new, &one);
+    router.handle_frame(at(24), another, &one);
+    assert_eq!(frames(&mut router).len(), 2);
+}
