@@ -63,6 +63,11 @@ impl AccessToken {
         })
     }
 
+    /// The token, however old: for the one who just received it.
+    pub fn text(&self) -> Zeroizing<String> {
+        self.token.clone()
+    }
+
     /// The token, as long as it need not be replaced: for two thirds of its life.
     pub fn fresh(&self, now: Instant) -> Option<&str> {
         (now < self.refresh_at).then_some(&*self.token)
@@ -105,9 +110,19 @@ pub fn read_refusal(body: &[u8]) -> Option<String> {
     (code.len() <= 64 && code.bytes().all(is_code)).then(|| code.to_owned())
 }
 
-/// Where a provider's discovery document says that tokens are given out. The document must name the issuer that was
+/// Where and how a provider gives out tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenEndpoint {
+    /// Its address.
+    pub url: String,
+    /// The provider takes client secrets in the form and not as `Basic`, which is the rule (OpenID Connect
+    /// Discovery §3, `token_endpoint_auth_methods_supported`).
+    pub secret_in_form: bool,
+}
+
+/// What a provider's discovery document says about its tokens. The document must name the issuer that was
 /// configured (OpenID Connect Discovery §4.3), but for a slash at the end.
-pub fn read_token_endpoint(body: &[u8], issuer: &str) -> Result<String, GrantError> {
+pub fn read_token_endpoint(body: &[u8], issuer: &str) -> Result<TokenEndpoint, GrantError> {
     let document: Value = serde_json::from_slice(body).map_err(|_| GrantError::Missing("issuer"))?;
     let text = |name: &'static str| {
         let text = document.get(name).and_then(Value::as_str);
@@ -116,7 +131,15 @@ pub fn read_token_endpoint(body: &[u8], issuer: &str) -> Result<String, GrantErr
     if text("issuer")?.trim_end_matches('/') != issuer.trim_end_matches('/') {
         return Err(GrantError::OtherIssuer);
     }
-    Ok(text("token_endpoint")?.to_owned())
+    let methods = document.get("token_endpoint_auth_methods_supported");
+    let supports = |method: &str| {
+        let methods = methods.and_then(Value::as_array);
+        methods.is_some_and(|methods| methods.iter().any(|supported| supported == method))
+    };
+    Ok(TokenEndpoint {
+        url: text("token_endpoint")?.to_owned(),
+        secret_in_form: supports("client_secret_post") && !supports("client_secret_basic"),
+    })
 }
 
 impl fmt::Debug for AccessToken {
@@ -203,7 +226,10 @@ mod tests {
     fn a_discovery_document_must_be_of_the_configured_issuer() {
         let document =
             br#"{"issuer":"https://login.example/","token_endpoint":"https://login.example/token"}"#;
-        let endpoint = Ok("https://login.example/token".to_owned());
+        let endpoint = Ok(TokenEndpoint {
+            url: "https://login.example/token".to_owned(),
+            secret_in_form: false,
+        });
         assert_eq!(read_token_endpoint(document, "https://login.example"), endpoint);
         assert_eq!(
             read_token_endpoint(document, "https://other.example"),
@@ -217,5 +243,19 @@ mod tests {
             read_token_endpoint(br#"{"issuer":"x"}"#, "x"),
             Err(GrantError::Missing("token_endpoint"))
         );
+    }
+
+    #[test]
+    fn secrets_go_into_the_form_only_where_the_provider_takes_them_there_alone() {
+        let in_form = |methods: &str| {
+            let body = format!(
+                r#"{{"issuer":"x","token_endpoint":"y","token_endpoint_auth_methods_supported":{methods}}}"#
+            );
+            read_token_endpoint(body.as_bytes(), "x").unwrap().secret_in_form
+        };
+        assert!(in_form(r#"["client_secret_post"]"#));
+        assert!(!in_form(r#"["client_secret_post","client_secret_basic"]"#));
+        assert!(!in_form("[]"));
+        assert!(!in_form("7"));
     }
 }

@@ -180,6 +180,12 @@ impl<V: HoldsKeys> KeyResolver<V> {
         }
     }
 
+    /// True if an answer of this issuer is awaited.
+    pub fn is_fetching(&self, issuer: &str) -> bool {
+        let state = self.issuers.get(issuer);
+        state.is_some_and(|state| state.phase != Phase::Idle)
+    }
+
     /// The shell fetched, or could not; the reason is for people.
     pub fn handle_fetched(&mut self, now: Now, id: FetchId, result: Result<&[u8], Arc<str>>) {
         let found = self

@@ -22,13 +22,16 @@ mod jwt_verifier;
 mod key_resolution;
 mod key_set;
 mod link_token;
+mod link_verdicts;
 mod message;
 mod spiffe_id;
 mod svid;
 mod token;
 mod verifier;
 
-pub use access_token::{AccessToken, GrantError, TokenGrant, read_grant, read_refusal, read_token_endpoint};
+pub use access_token::{
+    AccessToken, GrantError, TokenEndpoint, TokenGrant, read_grant, read_refusal, read_token_endpoint,
+};
 pub use claims::JwtRules;
 pub use error::{AuthenticationError, IdentityError, KeySetError, SignatureFailure, TokenPart};
 pub use identity::Identity;
@@ -36,6 +39,7 @@ pub use jwt_signer::JwtSigner;
 pub use key_resolution::{Fetch, FetchId, HoldsKeys, KeyFetchFailure, KeyResolver};
 pub use key_set::KeySet;
 pub use link_token::{LinkClaims, LinkSigner, LinkVerifier};
+pub use link_verdicts::LinkVerdicts;
 pub use message::{authenticate, sign_message, verify_message};
 pub use spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use svid::{JwtBundles, SvidClaims, claims_audience, read_svid};

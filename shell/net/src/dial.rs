@@ -7,6 +7,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::auth::{CredentialError, Credentials};
 use crate::grpc::client::{CallHeaders, Dialed, OPENING_TIMEOUT, open};
 use crate::grpc::status::{Code, Status};
 use crate::tls::{Probe, TlsConnector, TlsFailure, TlsSetupError};
@@ -56,6 +57,33 @@ pub enum DialError {
     /// The peer refused the call.
     #[error("the peer refused the call: {0}")]
     Refused(Status),
+    /// There are no credentials to show; the node was not asked.
+    #[error("{endpoint} was not dialled: {error}")]
+    Credentials {
+        /// Where to.
+        endpoint: String,
+        /// What is missing.
+        error: CredentialError,
+    },
+    /// The node does not believe the credentials, or wants some (HTTP 401).
+    #[error("{endpoint} refuses the link as unauthenticated (401): {}", unauthenticated_hint(*.shown))]
+    Unauthenticated {
+        /// Who refuses.
+        endpoint: String,
+        /// Credentials were sent.
+        shown: bool,
+    },
+    /// The node believes who we are, and its policy does not let us in (HTTP 403).
+    #[error(
+        "{endpoint} refuses the link: permission denied (403); its policy does not admit this identity{}",
+        said(.message)
+    )]
+    PermissionDenied {
+        /// Who refuses.
+        endpoint: String,
+        /// What it says beside; mostly nothing.
+        message: String,
+    },
     /// The configured origin is no authority.
     #[error("{0:?} is no HTTP authority")]
     Authority(String),
@@ -79,19 +107,25 @@ impl DialError {
             // Certificates are renewed without anybody telling the other side.
             | Self::TlsSetup(_)
             | Self::Tls { .. }
+            // So are keys and tokens.
+            | Self::Credentials { .. }
             | Self::Handshake(_)
             | Self::Call(_)
             | Self::NoAnswer(_) => true,
             Self::Refused(status) => [Code::UNAVAILABLE, Code::RESOURCE_EXHAUSTED].contains(&status.code),
-            Self::Authority(_) | Self::GaveUp { .. } => false,
+            Self::Unauthenticated { .. }
+            | Self::PermissionDenied { .. }
+            | Self::Authority(_)
+            | Self::GaveUp { .. } => false,
         }
     }
 
-    /// True if certificates or settings have to change before an attempt can succeed. Who waits for a link should
+    /// True if certificates, credentials or settings have to change before an attempt can succeed. Who waits for a link should
     /// hear of it; a node that keeps a link up tries on.
     pub fn is_about_trust(&self) -> bool {
         match self {
-            Self::TlsSetup(_) => true,
+            Self::TlsSetup(_) | Self::Unauthenticated { .. } | Self::PermissionDenied { .. } => true,
+            Self::Credentials { error, .. } => !error.is_transient(),
             Self::Tls { failure, .. } => failure.needs_other_settings(),
             Self::GaveUp { last, .. } => last.is_about_trust(),
             Self::Connect { .. }
@@ -166,12 +200,40 @@ impl DialPolicy {
     }
 }
 
+fn unauthenticated_hint(shown: bool) -> &'static str {
+    match shown {
+        true => "it does not accept the credentials of `auth`; check them, and the clocks of both machines",
+        false => "it wants credentials; set `auth`",
+    }
+}
+
+/// What a peer said, if it did.
+fn said(message: &str) -> String {
+    match message.is_empty() {
+        true => String::new(),
+        false => format!(": {message}"),
+    }
+}
+
 /// One attempt.
 pub async fn dial(config: &ClientConfig) -> Result<Dialed, DialError> {
+    dial_as(config, &Credentials::of(config)).await
+}
+
+/// One attempt with credentials that last longer than it: what was fetched for one dial serves the next.
+pub async fn dial_as(config: &ClientConfig, credentials: &Credentials) -> Result<Dialed, DialError> {
     let limit = config.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     let endpoint = || config.endpoint.to_string();
     // Before anything leaves: a file that is missing is no reason to bother the node.
     let connector = TlsConnector::load(config).await?;
+    let authorization = credentials
+        .authorization()
+        .await
+        .map_err(|error| DialError::Credentials {
+            endpoint: endpoint(),
+            error,
+        })?;
+    let shown = authorization.is_some();
     let connecting = TcpStream::connect((config.endpoint.host(), config.endpoint.port()));
     let socket = match timeout(limit, connecting).await {
         Err(_) => {
@@ -200,6 +262,23 @@ pub async fn dial(config: &ClientConfig) -> Result<Dialed, DialError> {
         scheme: if connector.is_some() { "https" } else { "http" },
         authority: config.origin.as_deref().unwrap_or(&authority),
         extra: &config.headers,
+        authorization,
+    };
+    let refused = |error| {
+        let DialError::Refused(status) = error else {
+            return error;
+        };
+        match status.code {
+            Code::UNAUTHENTICATED => DialError::Unauthenticated {
+                endpoint: endpoint(),
+                shown,
+            },
+            Code::PERMISSION_DENIED => DialError::PermissionDenied {
+                endpoint: endpoint(),
+                message: status.message,
+            },
+            _ => DialError::Refused(status),
+        }
     };
     let pings = (config.keepalive.http2_keepalive, config.keepalive.timeout);
     let failed = |failure| DialError::Tls {
@@ -213,7 +292,7 @@ pub async fn dial(config: &ClientConfig) -> Result<Dialed, DialError> {
             if seen.is_tls() {
                 failed(TlsFailure::TlsExpected)
             } else {
-                error
+                refused(error)
             }
         });
     };
@@ -224,7 +303,7 @@ pub async fn dial(config: &ClientConfig) -> Result<Dialed, DialError> {
         let opened = open(secured, peer, &call, pings.0, pings.1).await;
         opened.map_err(|error| match seen.error() {
             Some(error) => failed(connector.explain(error)),
-            None => error,
+            None => refused(error),
         })
     })
     .await
@@ -234,13 +313,14 @@ pub async fn dial(config: &ClientConfig) -> Result<Dialed, DialError> {
 /// failure that another attempt follows, with that attempt's pause.
 pub async fn dial_with_policy(
     config: &ClientConfig,
+    credentials: &Credentials,
     policy: &DialPolicy,
     mut random: impl FnMut() -> u64,
     mut on_failure: impl FnMut(u32, &DialError, Duration),
 ) -> Result<Dialed, DialError> {
     let mut attempt = 1;
     loop {
-        let error = match dial(config).await {
+        let error = match dial_as(config, credentials).await {
             Ok(dialed) => return Ok(dialed),
             Err(error) if !error.is_transient() => return Err(error),
             Err(error) => error,

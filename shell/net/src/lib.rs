@@ -4,6 +4,7 @@
 //! a [`FrameReader`] and a [`FrameWriter`]. What the frames mean is the router's business; nothing here decides
 //! where one goes. HTTP/2 is generic over the byte stream below it, which is a socket or TLS on one.
 
+pub mod auth;
 pub mod clock;
 pub mod dial;
 pub mod egress;
@@ -13,8 +14,9 @@ pub mod listen;
 pub mod rope;
 pub mod tls;
 
+pub use auth::{Admission, AuthSetupError, Authenticator, CredentialError, Credentials, identity_below};
 pub use clock::Clock;
-pub use dial::{DialError, DialPolicy, dial, dial_with_policy};
+pub use dial::{DialError, DialPolicy, dial, dial_as, dial_with_policy};
 pub use egress::{EgressReceiver, EgressSender};
 pub use grpc::client::Dialed;
 pub use grpc::server::{Accepted, ConnectionEnd, ConnectionSettings, Peer, serve_connection};

@@ -10,8 +10,8 @@ use slim_config::{ClientConfig, ServerConfig};
 use slim_net::grpc::PATH;
 use slim_net::listen::ConnectionLimits;
 use slim_net::{
-    Accepted, Code, ConnectionEnd, ConnectionSettings, DialError, DialPolicy, LinkEnd, Listener, Status,
-    dial, dial_with_policy, serve_connection,
+    Accepted, Code, ConnectionEnd, ConnectionSettings, Credentials, DialError, DialPolicy, LinkEnd, Listener,
+    Status, dial, dial_with_policy, serve_connection,
 };
 use slim_proto::limits::FRAME_BYTES_MAX;
 use slim_proto::{Egress, Frame};
@@ -368,6 +368,47 @@ async fn an_old_connection_is_asked_to_leave_and_cut_after_its_grace() {
 }
 
 #[tokio::test]
+async fn a_dialer_hears_that_its_connection_is_to_be_replaced_while_it_still_works() {
+    let limits = [(Limit::Age, Duration::from_millis(100))];
+    let mut server = Server::start(&limits).await;
+    let mut dialed = within(dial(&server.client())).await.unwrap();
+    let (mut accepted, open) = server.next_call().await;
+    within(dialed.connection.leaving()).await;
+    // The grace is five minutes: until then the link is as good as before.
+    let (sent, received) = tokio::join!(dialed.writer.send(egress(1000)), within(accepted.reader.next()));
+    sent.unwrap();
+    assert_eq!(received.unwrap().bytes(), &payload(1000)[..]);
+    dialed.writer.finish(&Status::ok());
+    dialed.connection.close_when_done();
+    assert!(matches!(
+        within(accepted.reader.next()).await,
+        Err(LinkEnd::Ended(None))
+    ));
+    accepted.writer.finish(&Status::ok());
+    assert!(matches!(
+        within(dialed.reader.next()).await,
+        Err(LinkEnd::Ended(Some(_)))
+    ));
+    drop((open, dialed.reader));
+    assert!(matches!(server.next_end().await, ConnectionEnd::Age(_)));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_asked_to_leave_hears_nothing() {
+    let mut server = Server::start(&[]).await;
+    let dialed = within(dial(&server.client())).await.unwrap();
+    let (accepted, open) = server.next_call().await;
+    let leaving = dialed.connection.leaving();
+    dialed.writer.finish(&Status::ok());
+    accepted.writer.finish(&Status::ok());
+    // Lets the connection end by itself, which the handle that listens for a GOAWAY must not prevent.
+    dialed.connection.close_when_done();
+    drop((dialed.reader, accepted.reader, open));
+    assert!(matches!(server.next_end().await, ConnectionEnd::Closed));
+    assert!(timeout(Duration::from_millis(50), leaving).await.is_err());
+}
+
+#[tokio::test]
 async fn a_peer_that_answers_no_ping_is_dead() {
     let limits = [
         (Limit::PingInterval, Duration::from_millis(50)),
@@ -451,9 +492,15 @@ async fn a_refusal_is_final_and_a_missing_node_is_worth_another_attempt() {
     let config = ClientConfig::insecure(free.into());
     let mut failures = Vec::new();
     let policy = DialPolicy::fixed(Duration::from_millis(1), Some(3));
-    let error = dial_with_policy(&config, &policy, || 0, |attempt, _, _| failures.push(attempt))
-        .await
-        .unwrap_err();
+    let error = dial_with_policy(
+        &config,
+        &Credentials::of(&config),
+        &policy,
+        || 0,
+        |attempt, _, _| failures.push(attempt),
+    )
+    .await
+    .unwrap_err();
     assert_eq!(failures, [1, 2]);
     let text = error.to_string();
     assert!(
@@ -475,11 +522,17 @@ async fn a_refusal_is_final_and_a_missing_node_is_worth_another_attempt() {
             let _: h2::SendStream<Bytes> = respond.send_response(response, true).unwrap();
         }
     });
-    let error = dial_with_policy(&config, &policy, || 0, |_, error, _| panic!("{error}"))
-        .await
-        .unwrap_err();
+    let error = dial_with_policy(
+        &config,
+        &Credentials::of(&config),
+        &policy,
+        || 0,
+        |_, error, _| panic!("{error}"),
+    )
+    .await
+    .unwrap_err();
     assert!(
-        matches!(&error, DialError::Refused(status) if status.code == Code::UNAUTHENTICATED),
+        matches!(&error, DialError::Unauthenticated { shown: false, .. }),
         "{error}"
     );
 }

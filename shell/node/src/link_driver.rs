@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use slim_crypto::EphemeralKey;
 use slim_net::egress::{AbortReason, Closing, EgressReceiver, Refused, egress_queue};
-use slim_net::{Accepted, Code, FrameReader, FrameWriter, LinkEnd, Status};
+use slim_net::{Accepted, Clock, Code, FrameReader, FrameWriter, LinkEnd, Status, identity_below};
+use slim_policy::{AuthMethod, LinkIdentity};
 use slim_proto::limits::EGRESS_WAIT_MAX;
 use slim_proto::{Egress, Frame, FrameKind};
 use slim_router::egress::EgressBudget;
@@ -19,6 +20,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tracing::{debug, trace};
 
+use crate::access::DeniedLog;
 use crate::counters::LinkCounters;
 use crate::fib_cell::FibReader;
 use crate::links::Neighbours;
@@ -58,10 +60,20 @@ pub(crate) async fn accept(shared: Arc<Shared>, policy: AcceptPolicy, accepted: 
         mut writer,
         peer,
         certificate,
+        admission,
         established,
     } = accepted;
-    if let Some(certificate) = &certificate {
-        debug!(%peer, subject = %certificate.subject, uris = ?certificate.uris, "the client proved who it is");
+    let identity = match admission {
+        Some(admission) => admission.identity,
+        None => Arc::new(identity_below(certificate.as_deref())),
+    };
+    if identity.method != AuthMethod::None {
+        debug!(
+            %peer,
+            method = identity.method.name(),
+            subject = identity.subject.as_deref().unwrap_or("none"),
+            "the client proved who it is"
+        );
     }
     let negotiation = timeout(
         policy.negotiation_timeout,
@@ -97,7 +109,20 @@ pub(crate) async fn accept(shared: Arc<Shared>, policy: AcceptPolicy, accepted: 
         return;
     }
     established.mark();
-    drive(&shared, negotiated, Direction::Accepted, peer, reader, writer).await;
+    let end = End {
+        direction: Direction::Accepted,
+        identity: Some(identity),
+        peer,
+    };
+    drive(&shared, negotiated, end, reader, writer).await;
+}
+
+/// The other end of a link.
+pub(crate) struct End {
+    pub(crate) direction: Direction,
+    /// Who it is, if it dialled.
+    pub(crate) identity: Option<Arc<LinkIdentity>>,
+    pub(crate) peer: SocketAddr,
 }
 
 async fn negotiate(
@@ -129,15 +154,19 @@ enum NegotiationError {
 pub(crate) async fn drive(
     shared: &Arc<Shared>,
     negotiated: Negotiated,
-    direction: Direction,
-    peer: SocketAddr,
+    end: End,
     mut reader: FrameReader,
     mut writer: FrameWriter,
 ) -> DriveEnd {
+    let End {
+        direction,
+        identity,
+        peer,
+    } = end;
     let remote = negotiated.remote_version.clone();
     let info = Arc::new(negotiated.into_link_info(direction));
     let (sender, queue) = egress_queue(shared.clock, EgressBudget::default());
-    let Ok(id) = shared.router.link_up(Arc::clone(&info), sender).await else {
+    let Ok(id) = shared.router.link_up(Arc::clone(&info), identity, sender).await else {
         writer.finish(&Status::ok());
         return DriveEnd::Drained;
     };
@@ -152,6 +181,8 @@ pub(crate) async fn drive(
         ingress: Ingress::new(id, info),
         copies: Vec::new(),
         counters: LinkCounters::default(),
+        clock: shared.clock,
+        denied: DeniedLog::default(),
     };
     let mut end = tokio::select! {
         end = ingest.run(&mut reader) => end,
@@ -198,6 +229,8 @@ struct Ingest {
     ingress: Ingress,
     copies: Vec<(LinkId, Egress)>,
     counters: LinkCounters,
+    clock: Clock,
+    denied: DeniedLog,
 }
 
 impl Ingest {
@@ -225,6 +258,10 @@ impl Ingest {
         let mut copies = std::mem::take(&mut self.copies);
         if let Err(reason) = forward(self.fib.current(), &mut self.ingress, &frame, &mut copies) {
             trace!(link = %self.ingress.id(), %reason, "publish dropped");
+            if let Some(denied) = self.ingress.take_refusal() {
+                self.denied
+                    .log(self.clock.monotonic(), self.ingress.id(), &denied);
+            }
         }
         let may_wait = copies.len() == 1 && self.ingress.link().class == LinkClass::Edge;
         for (target, egress) in copies.drain(..) {

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use slim_config::{NodeConfig, ServerConfig, ServiceConfig};
-use slim_net::{ListenError, TlsSetupError};
+use slim_config::{AuthorizationConfig, NodeConfig, ServerConfig, ServiceConfig};
+use slim_net::{AuthSetupError, ListenError, TlsSetupError};
+use slim_policy::RulesError;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
@@ -28,6 +29,36 @@ pub enum StartError {
         service: String,
         /// Which endpoint, and why.
         error: ListenError,
+    },
+    /// A listener cannot check who dials.
+    #[error("service {service}, {endpoint}: {error}")]
+    Auth {
+        /// The service's id.
+        service: String,
+        /// Which listener.
+        endpoint: String,
+        /// What is wrong with its `auth`.
+        error: Box<AuthSetupError>,
+    },
+    /// Rules that are none.
+    #[error("service {service}, authorization: {error}")]
+    Rules {
+        /// The service's id.
+        service: String,
+        /// Which rule, and why.
+        error: Box<RulesError>,
+    },
+    /// A listener checks who dials, and nothing says what they may do.
+    #[error(
+        "service {service}: {endpoint} checks who dials, and nothing says who may use which name; add rules such as \
+         `authorization: {{rules: [{{match: any, subscribe: \"agntcy/demo/{{subject}}\", publish: \
+         \"agntcy/demo/*\"}}]}}`, or `authorization: {{default: allow}}` for every name to everybody who is let in"
+    )]
+    NoRules {
+        /// The service's id.
+        service: String,
+        /// Which listener.
+        endpoint: String,
     },
     /// Certificates of a listener or of an outgoing link cannot be used.
     #[error("service {service}, {endpoint}: {error}")]
@@ -61,6 +92,18 @@ impl Node {
         Self::start_services(&[ServiceConfig::embedded(server)], Vec::new()).await
     }
 
+    /// Like [`serve`](Self::serve), with rules, which a listener that checks who dials needs.
+    pub async fn serve_with_rules(
+        server: ServerConfig,
+        authorization: Option<AuthorizationConfig>,
+    ) -> Result<Self, StartError> {
+        let service = ServiceConfig {
+            authorization,
+            ..ServiceConfig::embedded(server)
+        };
+        Self::start_services(&[service], Vec::new()).await
+    }
+
     async fn start_services(configs: &[ServiceConfig], mut notes: Vec<String>) -> Result<Self, StartError> {
         let mut services = Vec::with_capacity(configs.len());
         for config in configs {
@@ -69,6 +112,18 @@ impl Node {
             services.push(Service::start(config, std::mem::take(&mut notes)).await?);
         }
         Ok(Self { services })
+    }
+
+    /// Gives each service the rules of this configuration, in place of those it has: for the links that are up as
+    /// well. Services are found by their id; one that is not running is ignored. If a service's rules are wrong, it
+    /// keeps the ones it has, and so do those after it.
+    pub async fn replace_rules(&self, configs: &[ServiceConfig]) -> Result<(), StartError> {
+        for config in configs {
+            if let Some(service) = self.services.iter().find(|service| service.id == config.id) {
+                service.replace_rules(config).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The bound addresses of all listeners, in the order of the configuration.

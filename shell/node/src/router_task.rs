@@ -1,9 +1,11 @@
 //! The task that owns the router: inputs in, outputs carried out, in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use slim_net::egress::{AbortReason, Closing};
 use slim_net::{Clock, EgressSender};
+use slim_policy::{LinkIdentity, Permissions, Rules};
 use slim_proto::Frame;
 use slim_proto::limits::ROUTER_INPUTS_MAX;
 use slim_router::{LinkId, LinkInfo, Output, Router};
@@ -11,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tracing::debug;
 
+use crate::access::DeniedLog;
 use crate::fib_cell::FibCell;
 use crate::links::LinkTable;
 
@@ -25,6 +28,7 @@ pub(crate) struct RouterHandle(mpsc::Sender<Input>);
 enum Input {
     LinkUp {
         info: Arc<LinkInfo>,
+        identity: Option<Arc<LinkIdentity>>,
         egress: EgressSender,
         applied: oneshot::Sender<LinkId>,
     },
@@ -37,6 +41,10 @@ enum Input {
         frame: Frame,
         applied: oneshot::Sender<()>,
     },
+    Rules {
+        rules: Option<Box<Rules>>,
+        applied: oneshot::Sender<()>,
+    },
 }
 
 /// The router task is gone; the service is stopping.
@@ -44,16 +52,20 @@ enum Input {
 pub(crate) struct Stopping;
 
 impl RouterHandle {
-    /// Makes a negotiated link known. From the return on its frames may be applied and it may be sent to.
+    /// Makes a negotiated link known. From the return on its frames may be applied and it may be sent to. What an
+    /// accepted link may do follows from its identity; a dialled one has none here and may do everything, because
+    /// it leads to a node that the configuration names.
     pub(crate) async fn link_up(
         &self,
         info: Arc<LinkInfo>,
+        identity: Option<Arc<LinkIdentity>>,
         egress: EgressSender,
     ) -> Result<LinkId, Stopping> {
         let (applied, done) = oneshot::channel();
         self.ask(
             Input::LinkUp {
                 info,
+                identity,
                 egress,
                 applied,
             },
@@ -75,6 +87,13 @@ impl RouterHandle {
         self.ask(Input::Frame { link, frame, applied }, done).await
     }
 
+    /// From now on these rules hold, for the links that are up as well; `None` allows everything.
+    pub(crate) async fn replace_rules(&self, rules: Option<Rules>) -> Result<(), Stopping> {
+        let (applied, done) = oneshot::channel();
+        let rules = rules.map(Box::new);
+        self.ask(Input::Rules { rules, applied }, done).await
+    }
+
     async fn ask<T>(&self, input: Input, done: oneshot::Receiver<T>) -> Result<T, Stopping> {
         self.0.send(input).await.map_err(|_| Stopping)?;
         done.await.map_err(|_| Stopping)
@@ -85,6 +104,11 @@ impl RouterHandle {
 #[derive(Debug)]
 pub(crate) struct RouterTask {
     router: Router,
+    /// Without rules every link may do everything.
+    rules: Option<Box<Rules>>,
+    /// Who is at the other end of the accepted links.
+    identities: BTreeMap<LinkId, Arc<LinkIdentity>>,
+    denied: DeniedLog,
     clock: Clock,
     fib: Arc<FibCell>,
     links: Arc<LinkTable>,
@@ -94,6 +118,7 @@ pub(crate) struct RouterTask {
 impl RouterTask {
     pub(crate) fn new(
         router: Router,
+        rules: Option<Rules>,
         clock: Clock,
         fib: Arc<FibCell>,
         links: Arc<LinkTable>,
@@ -101,6 +126,9 @@ impl RouterTask {
         let (sender, inputs) = mpsc::channel(ROUTER_INPUTS_MAX);
         let task = Self {
             router,
+            rules: rules.map(Box::new),
+            identities: BTreeMap::new(),
+            denied: DeniedLog::default(),
             clock,
             fib,
             links,
@@ -141,26 +169,49 @@ impl RouterTask {
         match input {
             Input::LinkUp {
                 info,
+                identity,
                 egress,
                 applied,
             } => {
-                let link = self.router.handle_link_up(now, info);
+                let link = match (&self.rules, &identity) {
+                    (Some(rules), Some(identity)) => {
+                        let permissions = rules.permissions(identity);
+                        self.router.handle_link_up_as(now, info, permissions)
+                    }
+                    (None, _) | (_, None) => self.router.handle_link_up(now, info),
+                };
+                self.identities.extend(identity.map(|identity| (link, identity)));
                 // Before the outputs, which may already hold frames for it.
                 self.links.insert(link, egress);
                 Completion::Up { link, applied }
             }
             Input::LinkDown { link, applied } => {
                 self.router.handle_link_down(now, link);
+                self.identities.remove(&link);
                 Completion::Down { link, applied }
             }
             Input::Frame { link, frame, applied } => {
                 self.router.handle_frame(now, link, &frame);
                 Completion::Frame { applied }
             }
+            Input::Rules { rules, applied } => {
+                self.rules = rules;
+                for (link, identity) in &self.identities {
+                    let permissions = match &self.rules {
+                        Some(rules) => rules.permissions(identity),
+                        None => Permissions::everything(),
+                    };
+                    self.router.set_permissions(now, *link, permissions);
+                }
+                Completion::Frame { applied }
+            }
         }
     }
 
     fn drain(&mut self) {
+        while let Some((link, denied)) = self.router.poll_refusal() {
+            self.denied.log(self.clock.monotonic(), link, &denied);
+        }
         while let Some(output) = self.router.poll_output() {
             match output {
                 Output::PublishFib(fib) => self.fib.publish(fib),
@@ -172,6 +223,8 @@ impl RouterTask {
                         debug!(%link, %refused, "control frame dropped");
                     }
                 }
+                // A node's links replace each other without its router: they announce nothing.
+                Output::Succeeded { .. } => {}
                 Output::CloseLink { link, reason } => {
                     debug!(%link, %reason, "router closes the link");
                     if let Some(queue) = self.links.find(link) {

@@ -3,15 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use slim_config::{Endpoint, ServerConfig, ServiceConfig};
+use slim_config::{Endpoint, ServerConfig, ServiceConfig, ServiceId};
 use slim_crypto::{Rng, os_seed};
 use slim_net::listen::ConnectionLimits;
-use slim_net::{Clock, ConnectionSettings, Listener, TlsAcceptor, TlsConnector, TlsSetupError};
+use slim_net::{
+    Authenticator, Clock, ConnectionSettings, Listener, TlsAcceptor, TlsConnector, TlsSetupError,
+};
+use slim_policy::Rules;
 use slim_router::{LocalNode, Router, RouterConfig};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
 
+use crate::access::{self, listener_without_rules};
 use crate::counters::Totals;
 use crate::fib_cell::FibCell;
 use crate::link_driver::AcceptPolicy;
@@ -51,6 +55,7 @@ impl Shared {
 /// A started service.
 #[derive(Debug)]
 pub(crate) struct Service {
+    pub(crate) id: ServiceId,
     pub(crate) shared: Arc<Shared>,
     pub(crate) local_addresses: Vec<SocketAddr>,
     drain: watch::Sender<bool>,
@@ -80,17 +85,24 @@ impl Service {
             info!(target: "slim_service", config = %server, "server configured: setting it up");
             let tls = TlsAcceptor::load(server).await;
             let tls = tls.map_err(|error| tls_error(&server.endpoint, error))?;
+            let authenticator = Authenticator::load(server).await;
+            let authenticator = authenticator.map_err(|error| StartError::Auth {
+                service: config.id.to_string(),
+                endpoint: server.endpoint.to_string(),
+                error: Box::new(error),
+            })?;
             let bound = Listener::bind(&server.endpoint, limits.clone()).await;
             let listener = bound.map_err(|error| StartError::Listen {
                 service: config.id.to_string(),
                 error,
             })?;
             debug!(target: "slim_service", address = %listener.local_address(), "listening");
-            listeners.push((listener, tls, server.clone()));
+            listeners.push((listener, tls, authenticator, server.clone()));
         }
+        let rules = compile_rules(config)?;
         let mut rng = Rng::from_seed(os_seed());
         let (drain, drain_receiver) = watch::channel(false);
-        let (shared, router_task) = wire_up(config, &mut rng, drain_receiver);
+        let (shared, router_task) = wire_up(config, rules, &mut rng, drain_receiver);
 
         let mut tasks = JoinSet::new();
         let mut local_addresses = Vec::with_capacity(listeners.len());
@@ -100,13 +112,16 @@ impl Service {
                 tracing::warn!(target: "slim_service", "{note}");
             }
         });
-        for (listener, tls, server) in listeners {
+        for (listener, tls, authenticator, server) in listeners {
             local_addresses.push(listener.local_address());
             let policy = AcceptPolicy {
                 require_header_mac: server.require_header_mac,
                 negotiation_timeout: server.negotiation_timeout,
             };
-            let settings = ConnectionSettings::from(&server);
+            let settings = ConnectionSettings {
+                authenticator: authenticator.map(Arc::new),
+                ..ConnectionSettings::from(&server)
+            };
             tasks.spawn(listen(Arc::clone(&shared), listener, tls, settings, policy));
         }
         for client in &config.clients {
@@ -115,12 +130,22 @@ impl Service {
             tasks.spawn(keep_up(Arc::clone(&shared), client.clone(), seed));
         }
         Ok(Self {
+            id: config.id.clone(),
             shared,
             local_addresses,
             drain,
             tasks,
             router_task,
         })
+    }
+
+    /// From now on these rules hold, for the links that are up as well: what they subscribed to and may not have
+    /// any more is withdrawn.
+    pub(crate) async fn replace_rules(&self, config: &ServiceConfig) -> Result<(), StartError> {
+        let rules = compile_rules(config)?;
+        // A service that is stopping has no links whose rules matter.
+        let _ = self.shared.router.replace_rules(rules).await;
+        Ok(())
     }
 
     /// Stops accepting and ends every link; returns when the last task is done. Drop it to cut the rest.
@@ -139,6 +164,7 @@ impl Drop for Service {
 /// Makes the router, its task and what the others share with it.
 fn wire_up(
     config: &ServiceConfig,
+    rules: Option<Rules>,
     rng: &mut Rng,
     drain: watch::Receiver<bool>,
 ) -> (Arc<Shared>, AbortHandle) {
@@ -148,7 +174,7 @@ fn wire_up(
     let router = Router::new(RouterConfig::default(), seed);
     let fib = FibCell::new(router.fib());
     let links = Arc::new(LinkTable::default());
-    let (task, handle) = RouterTask::new(router, clock, Arc::clone(&fib), Arc::clone(&links));
+    let (task, handle) = RouterTask::new(router, rules, clock, Arc::clone(&fib), Arc::clone(&links));
     let router_task = tokio::spawn(task.run()).abort_handle();
     let node_id = config
         .node_id
@@ -169,6 +195,21 @@ fn wire_up(
         drain,
     };
     (Arc::new(shared), router_task)
+}
+
+/// The rules of a service; none if it takes everybody. A service that checks who dials needs rules.
+fn compile_rules(config: &ServiceConfig) -> Result<Option<Rules>, StartError> {
+    if let Some(server) = listener_without_rules(config) {
+        return Err(StartError::NoRules {
+            service: config.id.to_string(),
+            endpoint: server.endpoint.to_string(),
+        });
+    }
+    let rules = config.authorization.as_ref().map(access::rules).transpose();
+    rules.map_err(|error| StartError::Rules {
+        service: config.id.to_string(),
+        error: Box::new(error),
+    })
 }
 
 /// What is worth a warning of a service that starts: listeners that anybody in the network can read along.

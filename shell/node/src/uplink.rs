@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use slim_config::{ClientConfig, ConnectionType};
 use slim_crypto::{EphemeralKey, Rng};
-use slim_net::{Code, DialPolicy, Dialed, LinkEnd, Status, dial_with_policy};
+use slim_net::{Code, Credentials, DialError, DialPolicy, Dialed, LinkEnd, Status, dial_with_policy};
 use slim_proto::Egress;
 use slim_proto::control::ConnectionType as WireType;
 use slim_router::{Dialer, Direction, LocalNode, Negotiated};
 use tokio::time::{sleep, timeout_at};
 use tracing::{debug, info, warn};
 
-use crate::link_driver::{DriveEnd, drive};
+use crate::link_driver::{DriveEnd, End, drive};
 use crate::service::Shared;
 
 /// Pause between attempts when the configuration has none (wire-routing A11.1).
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Pause after a node refused our credentials.
+const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 
 /// Keeps one configured link up until the service drains, the policy ends or the peer forbids it.
 pub(crate) async fn keep_up(shared: Arc<Shared>, config: ClientConfig, seed: [u8; 32]) {
@@ -45,9 +48,11 @@ async fn dial_for_ever(shared: &Arc<Shared>, config: &ClientConfig, link_id: &st
         .backoff
         .clone()
         .map_or_else(|| DialPolicy::fixed(RETRY_INTERVAL, None), DialPolicy::configured);
+    let credentials = Credentials::of(config);
     while !shared.is_draining() {
         let dialing = dial_with_policy(
             config,
+            &credentials,
             &policy,
             || rng.next_u64(),
             |attempt, error, _| {
@@ -65,6 +70,14 @@ async fn dial_for_ever(shared: &Arc<Shared>, config: &ClientConfig, link_id: &st
         };
         let end = match dialed {
             Ok(dialed) => run(shared, config, link_id, dialed).await,
+            Err(error) if error.is_about_trust() && !matches!(error, DialError::GaveUp { .. }) => {
+                // Passwords and rules are changed on the other side without anybody telling this one.
+                warn!(%endpoint, %error, "the node refuses the link; trying again in {REFUSED_PAUSE:?}");
+                tokio::select! {
+                    () = sleep(REFUSED_PAUSE) => continue,
+                    () = shared.draining() => return,
+                }
+            }
             Err(error) => {
                 warn!(%endpoint, %error, "gave up");
                 return;
@@ -130,7 +143,12 @@ async fn run(shared: &Arc<Shared>, config: &ClientConfig, link_id: &str, dialed:
         Ok(Err(end)) => return end,
         Err(_) => return UplinkEnd::Lost("no negotiation in time".to_owned()),
     };
-    let end = drive(shared, negotiated, Direction::Dialed, peer, reader, writer).await;
+    let end = End {
+        direction: Direction::Dialed,
+        identity: None,
+        peer,
+    };
+    let end = drive(shared, negotiated, end, reader, writer).await;
     connection.close_when_done();
     match end {
         DriveEnd::Read(end) => lost(&end),

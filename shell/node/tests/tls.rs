@@ -33,7 +33,7 @@ fn files(name: &str) -> Directory {
 }
 
 async fn start(entry: &str, directory: &Directory) -> Result<Node, String> {
-    let text = format!("services: {{slim/0: {{dataplane: {{{entry}}}}}}}")
+    let text = format!("services: {{slim/0: {{authorization: {{default: allow}}, dataplane: {{{entry}}}}}}}")
         .replace("DIR", &directory.path("").display().to_string());
     let config = NodeConfig::from_yaml_text(&text).unwrap().config;
     Node::start(&config, Vec::new())

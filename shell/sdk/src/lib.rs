@@ -53,7 +53,7 @@ pub use service::Service;
 pub use session::{Invited, PublishOptions, Removed, Session};
 
 pub use slim_auth::{Identity, IdentityError, Verifier};
-pub use slim_config::{ClientConfig, ServerConfig};
+pub use slim_config::{AuthorizationConfig, ClientConfig, DefaultAccess, ServerConfig};
 pub use slim_crypto::{Rng, os_seed};
 pub use slim_net::{DialError, TlsFailure, TlsSetupError};
 pub use slim_proto::{FullName, NameError, NameId, SessionKind, limits};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use slim_config::{Endpoint, ServerConfig};
+use slim_config::{AuthorizationConfig, Endpoint, ServerConfig};
 use slim_node::Node;
 use tokio::task::JoinSet;
 
@@ -28,13 +28,17 @@ struct Server {
 
 impl Servers {
     /// Starts a node with one listener. A taken port is the operating system's to refuse.
-    pub(crate) async fn start(&self, config: ServerConfig) -> Result<SocketAddr, Error> {
+    pub(crate) async fn start(
+        &self,
+        config: ServerConfig,
+        authorization: Option<AuthorizationConfig>,
+    ) -> Result<SocketAddr, Error> {
         let configured = config.endpoint.clone();
         let error = |cause| Error::Server {
             endpoint: configured.to_string(),
             cause,
         };
-        let node = Node::serve(config)
+        let node = Node::serve_with_rules(config, authorization)
             .await
             .map_err(|cause| error(Error::cause(cause)))?;
         let Some(address) = node.local_addresses().first().copied() else {

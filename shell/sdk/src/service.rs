@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use slim_auth::{Identity, Verifier};
-use slim_config::{ClientConfig, ServerConfig};
+use slim_config::{AuthorizationConfig, ClientConfig, ServerConfig};
 use slim_proto::FullName;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
@@ -143,11 +143,21 @@ impl Service {
     /// Runs a node on the background thread and returns where it listens. Applications of this process reach it
     /// as everybody does, with [`connect`](Self::connect).
     pub async fn run_server(&self, config: ServerConfig) -> Result<SocketAddr, Error> {
+        self.run_server_with_rules(config, None).await
+    }
+
+    /// Like [`run_server`](Self::run_server), with rules for who may use which name. A server that checks who dials
+    /// (`auth`, or `tls.client_ca`) does not start without.
+    pub async fn run_server_with_rules(
+        &self,
+        config: ServerConfig,
+        authorization: Option<AuthorizationConfig>,
+    ) -> Result<SocketAddr, Error> {
         let servers = Arc::clone(&self.handle.servers);
         let task = self
             .handle
             .runtime
-            .spawn(async move { servers.start(config).await });
+            .spawn(async move { servers.start(config, authorization).await });
         // The task ends early only when the runtime does.
         task.await.unwrap_or(Err(Error::Closed))
     }

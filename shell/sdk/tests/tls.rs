@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use certificates::{Ca, Directory, Life, Pair};
 use common::{app, group, message, within};
 use slim::{
-    App, ClientConfig, DialError, Error, PublishOptions, ServerConfig, Service, Session, TlsFailure,
-    TlsSetupError,
+    App, AuthorizationConfig, ClientConfig, DefaultAccess, DialError, Error, PublishOptions, ServerConfig,
+    Service, Session, TlsFailure, TlsSetupError,
 };
 
 fn server_config(address: &str, tls: &serde_json::Value) -> ServerConfig {
@@ -34,7 +34,12 @@ fn trust(ca: &Ca) -> serde_json::Value {
 
 async fn node(tls: &serde_json::Value) -> (Service, SocketAddr) {
     let service = Service::new().unwrap();
-    let address = within(service.run_server(server_config("127.0.0.1:0", tls)))
+    let open = AuthorizationConfig {
+        default: DefaultAccess::Allow,
+        rules: Vec::new(),
+    };
+    let config = server_config("127.0.0.1:0", tls);
+    let address = within(service.run_server_with_rules(config, Some(open)))
         .await
         .unwrap();
     (service, address)

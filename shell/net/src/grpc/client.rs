@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE as CONTENT_TYPE_HEADER;
+use h2::client::SendRequest;
+use http::header::{AUTHORIZATION, CONTENT_TYPE as CONTENT_TYPE_HEADER};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
@@ -44,9 +48,23 @@ pub struct Dialed {
 #[derive(Debug)]
 pub struct DialedConnection {
     task: Option<AbortHandle>,
+    leaving: watch::Receiver<bool>,
+    /// Dropped when nothing more is wanted of the connection than its orderly end.
+    _in_use: oneshot::Sender<()>,
 }
 
 impl DialedConnection {
+    /// Resolves when the peer asks for another connection: this one still works, until it is older than the peer
+    /// allows. Never resolves on a connection that ends otherwise.
+    pub fn leaving(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut leaving = self.leaving.clone();
+        async move {
+            if leaving.wait_for(|leaving| *leaving).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Lets the connection end by itself: after both halves of the call are finished or dropped.
     pub fn close_when_done(mut self) {
         self.task = None;
@@ -66,6 +84,7 @@ pub(crate) struct CallHeaders<'a> {
     pub(crate) scheme: &'static str,
     pub(crate) authority: &'a str,
     pub(crate) extra: &'a BTreeMap<String, String>,
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 /// Speaks HTTP/2 on a fresh socket and opens the call.
@@ -93,8 +112,20 @@ where
         let keepalive = connection
             .ping_pong()
             .map(|pings| Keepalive::new(pings, ping_interval, ping_timeout));
-        let task = tokio::spawn(run(connection, keepalive)).abort_handle();
-        let connection = DialedConnection { task: Some(task) };
+        let (leaving_sender, leaving) = watch::channel(false);
+        let (in_use, released) = oneshot::channel();
+        let mut life = Life {
+            keepalive,
+            requests: Some(send_request.clone()),
+            released,
+            leaving: leaving_sender,
+        };
+        let task = tokio::spawn(async move { life.run(connection).await }).abort_handle();
+        let connection = DialedConnection {
+            task: Some(task),
+            leaving,
+            _in_use: in_use,
+        };
         let mut send_request = send_request.ready().await.map_err(DialError::Handshake)?;
         let (response, stream) = send_request
             .send_request(request(call)?, false)
@@ -114,22 +145,55 @@ where
     }
 }
 
-/// Moves bytes until the connection ends or the peer is found dead; both halves of the call see the end.
-async fn run<Io>(connection: h2::client::Connection<Io, Rope>, mut keepalive: Option<Keepalive>)
-where
-    Io: AsyncRead + AsyncWrite + Unpin,
-{
-    let dead = std::future::poll_fn(|cx| match &mut keepalive {
-        Some(keepalive) => keepalive.poll(cx),
-        None => std::task::Poll::Pending,
-    });
-    tokio::select! {
-        result = connection => {
-            if let Err(error) = result {
-                tracing::debug!(%error, "connection failed");
+/// What is watched beside a connection's bytes.
+struct Life {
+    keepalive: Option<Keepalive>,
+    /// Knows whether the peer said GOAWAY; keeps the connection open, so it goes when the call does.
+    requests: Option<SendRequest<Rope>>,
+    released: oneshot::Receiver<()>,
+    leaving: watch::Sender<bool>,
+}
+
+impl Life {
+    /// Moves bytes until the connection ends or the peer is found dead; both halves of the call see the end.
+    async fn run<Io>(&mut self, connection: h2::client::Connection<Io, Rope>)
+    where
+        Io: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut connection = std::pin::pin!(connection);
+        std::future::poll_fn(|cx| {
+            let polled = connection.as_mut().poll(cx);
+            self.look_for_goaway(cx);
+            if let Poll::Ready(result) = polled {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "connection failed");
+                }
+                return Poll::Ready(());
             }
+            if self.requests.is_some() && Pin::new(&mut self.released).poll(cx).is_ready() {
+                self.requests = None;
+                // The connection looks again whether anybody needs it.
+                cx.waker().wake_by_ref();
+            }
+            match &mut self.keepalive {
+                Some(keepalive) => keepalive.poll(cx).map(|Dead| {
+                    tracing::debug!("connection is dead: no answer to a PING");
+                }),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    /// A connection that takes no new calls, while the one it has goes on, is to be replaced. The frame that says
+    /// so was read by the poll before.
+    fn look_for_goaway(&mut self, cx: &mut Context<'_>) {
+        if let Some(requests) = &mut self.requests
+            && matches!(requests.poll_ready(cx), Poll::Ready(Err(_)))
+        {
+            self.requests = None;
+            self.leaving.send_replace(true);
         }
-        Dead = dead => tracing::debug!("connection is dead: no answer to a PING"),
     }
 }
 
@@ -150,6 +214,10 @@ fn request(call: &CallHeaders<'_>) -> Result<Request<()>, DialError> {
             headers.insert(name, value);
         }
     }
+    // What is configured as credential wins over a header of that name.
+    if let Some(authorization) = &call.authorization {
+        headers.insert(AUTHORIZATION, authorization.clone());
+    }
     Ok(request)
 }
 
@@ -161,10 +229,13 @@ fn check<T>(response: &Response<T>) -> Result<(), Status> {
     }
     let status = response.status();
     if status != StatusCode::OK {
-        return Err(Status::new(
-            Code::of_http(status),
-            &format!("HTTP status {status}"),
-        ));
+        let code = Code::of_http(status);
+        // These two have errors of their own, which say it.
+        let message = match code {
+            Code::UNAUTHENTICATED | Code::PERMISSION_DENIED => String::new(),
+            _ => format!("HTTP status {status}"),
+        };
+        return Err(Status::new(code, &message));
     }
     let content_type = headers
         .get(CONTENT_TYPE_HEADER)

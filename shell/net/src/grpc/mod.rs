@@ -3,7 +3,9 @@
 //! h2 directly: keepalive, connection age, drain and header limits are ours, and frames need no second framing
 //! layer between the socket and the router.
 
+mod call;
 pub mod client;
+mod life;
 pub mod server;
 pub mod status;
 pub mod stream;

@@ -4,32 +4,28 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use http::header::{ALLOW, CONTENT_TYPE as CONTENT_TYPE_HEADER};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use h2::Reason;
 use slim_config::{ServerConfig, ServerKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::timeout;
 
-use crate::grpc::status::{Code, Status};
-use crate::grpc::stream::{FrameReader, FrameWriter, Role};
+use crate::auth::{Admission, Authenticator};
+use crate::grpc::call::{Waiting, objection};
+use crate::grpc::life::{Life, Verdict};
+use crate::grpc::stream::{FrameReader, FrameWriter};
 use crate::grpc::{
-    CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES_EARLY, CONTENT_TYPE, DATA_FRAME_BYTES_MAX,
-    HEADER_LIST_BYTES_MAX, PATH, SMALL_DATA_BUDGET_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES_EARLY, DATA_FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX,
+    SMALL_DATA_BUDGET_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
-use crate::keepalive::{Dead, Keepalive};
+use crate::keepalive::Keepalive;
 use crate::rope::Rope;
 use crate::tls::ClientCertificate;
 
 /// HTTP/2 cannot say more in the length of a frame.
 const FRAME_SIZE_MAX: u32 = (1 << 24) - 1;
-
-/// After every call has ended: time for the last bytes to leave.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a listener wants of its connections.
 #[derive(Clone, Debug)]
@@ -44,6 +40,8 @@ pub struct ConnectionSettings {
     pub keepalive: ServerKeepalive,
     /// Limit of the TLS handshake, of the HTTP/2 handshake after it, and from there to the first call.
     pub opening_timeout: Duration,
+    /// Who may open calls; `None` lets everybody.
+    pub authenticator: Option<Arc<Authenticator>>,
 }
 
 impl From<&ServerConfig> for ConnectionSettings {
@@ -56,6 +54,8 @@ impl From<&ServerConfig> for ConnectionSettings {
             header_list_bytes_max: config.max_header_list_size.unwrap_or(HEADER_LIST_BYTES_MAX),
             keepalive: config.keepalive.clone(),
             opening_timeout: config.negotiation_timeout,
+            // Made with `Authenticator::load`, which reads files.
+            authenticator: None,
         }
     }
 }
@@ -71,6 +71,8 @@ pub struct Accepted {
     pub peer: SocketAddr,
     /// The certificate that the dialer proved to have.
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// What the listener found out about the dialer; `None` if it asked for nothing.
+    pub admission: Option<Admission>,
     /// To be told when the link is negotiated.
     pub established: Established,
 }
@@ -128,6 +130,9 @@ pub enum ConnectionEnd {
     /// Its time was over and the peer did not leave.
     #[error("older than {0:?}")]
     Age(Duration),
+    /// The token that opened it expired, and the peer did not leave.
+    #[error("its token is expired")]
+    Expired,
     /// The node stops.
     #[error("drained")]
     Drained,
@@ -174,6 +179,7 @@ where
         .map(|pings| Keepalive::new(pings, settings.keepalive.time, settings.keepalive.timeout));
     let established = Arc::new(AtomicBool::new(false));
     let mut links: Vec<Pin<Box<Link>>> = Vec::new();
+    let mut waiting: Vec<Waiting> = Vec::new();
     let mut life = Life::new(settings, keepalive);
     let mut draining = false;
     let mut window_is_raised = false;
@@ -185,17 +191,14 @@ where
         }
         loop {
             match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    let trusted = links.is_empty() || established.load(Ordering::Relaxed);
-                    if let Some((reader, writer)) = answer(request, respond, trusted, draining) {
-                        links.push(Box::pin(open_link(Accepted {
-                            reader,
-                            writer,
-                            peer: peer.address,
-                            certificate: peer.certificate.clone(),
-                            established: Established(Arc::clone(&established)),
-                        })));
-                        life.had_a_call = true;
+                Poll::Ready(Some(Ok((request, mut respond)))) => {
+                    let trusted =
+                        (links.is_empty() && waiting.is_empty()) || established.load(Ordering::Relaxed);
+                    if let Some(refusal) = objection(&request, trusted, draining) {
+                        // A stream that the peer has reset meanwhile needs no answer.
+                        let _ = respond.send_response(refusal, true);
+                    } else {
+                        waiting.push(Waiting::new(request, respond, settings, &peer));
                     }
                     continue;
                 }
@@ -203,16 +206,29 @@ where
                 Poll::Ready(None) => return Poll::Ready(life.end_of_closed(draining)),
                 Poll::Pending => {}
             }
-            let before = links.len();
+            let before = (links.len(), waiting.len());
+            let judged = waiting.extract_if(.., |waiting| waiting.is_judged(cx, draining));
+            for (reader, writer, admission) in judged.filter_map(Waiting::answer) {
+                life.ends_with(admission.as_ref());
+                links.push(Box::pin(open_link(Accepted {
+                    reader,
+                    writer,
+                    peer: peer.address,
+                    certificate: peer.certificate.clone(),
+                    admission,
+                    established: Established(Arc::clone(&established)),
+                })));
+                life.had_a_call = true;
+            }
             links.retain_mut(|link| link.as_mut().poll(cx).is_pending());
             if !window_is_raised && established.load(Ordering::Relaxed) {
                 window_is_raised = true;
                 connection.set_target_window_size(CONNECTION_WINDOW_BYTES);
             }
-            if links.len() == before {
+            if (links.len(), waiting.len()) == before {
                 break;
             }
-            // A call that ended left trailers behind; the connection sends them when it is polled again.
+            // A call that was answered or ended left bytes behind; the connection sends them when it is polled again.
         }
         match life.poll(cx, links.is_empty(), draining) {
             Poll::Ready(Verdict::Leave) => {
@@ -236,169 +252,4 @@ where
         link.await;
     }
     end
-}
-
-/// Answers one request; gives the halves of the call when it is one of ours.
-fn answer(
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Rope>,
-    trusted: bool,
-    draining: bool,
-) -> Option<(FrameReader, FrameWriter)> {
-    let is_grpc = request
-        .headers()
-        .get(CONTENT_TYPE_HEADER)
-        .is_some_and(|value| value.as_bytes().starts_with(CONTENT_TYPE.as_bytes()));
-    let refusal = if request.method() != Method::POST {
-        Some(plain(StatusCode::METHOD_NOT_ALLOWED))
-    } else if request.uri().path() != PATH {
-        Some(if is_grpc {
-            refused(&Status::new(Code::UNIMPLEMENTED, "no such method"))
-        } else {
-            plain(StatusCode::NOT_FOUND)
-        })
-    } else if !is_grpc {
-        Some(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE))
-    } else if request
-        .headers()
-        .get("grpc-encoding")
-        .is_some_and(|encoding| encoding != "identity")
-    {
-        Some(refused(&Status::new(
-            Code::UNIMPLEMENTED,
-            "compression is not supported",
-        )))
-    } else if draining {
-        Some(refused(&Status::new(Code::UNAVAILABLE, "the node is stopping")))
-    } else if !trusted {
-        let text = "the first link of this connection is not negotiated yet";
-        Some(refused(&Status::new(Code::RESOURCE_EXHAUSTED, text)))
-    } else {
-        None
-    };
-    // A stream that the peer has reset meanwhile needs no answer.
-    if let Some(refusal) = refusal {
-        let _ = respond.send_response(refusal, true);
-        return None;
-    }
-    // Sent at once: the dialer says nothing before it has seen them (wire-routing A1).
-    let headers = Response::builder()
-        .header(CONTENT_TYPE_HEADER, CONTENT_TYPE)
-        .body(())
-        .expect("a constant response");
-    let stream = respond.send_response(headers, false).ok()?;
-    Some((
-        FrameReader::new(request.into_body()),
-        FrameWriter::new(stream, Role::Acceptor),
-    ))
-}
-
-fn plain(status: StatusCode) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("POST"));
-    }
-    response
-}
-
-/// Headers that are also trailers.
-fn refused(status: &Status) -> Response<()> {
-    let mut response = Response::new(());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE_HEADER, HeaderValue::from_static(CONTENT_TYPE));
-    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
-    status.write(headers);
-    response
-}
-
-/// The clocks that end a connection.
-struct Life<'a> {
-    settings: &'a ConnectionSettings,
-    keepalive: Option<Keepalive>,
-    had_a_call: bool,
-    /// Runs while there is no call.
-    quiet: Option<Pin<Box<Sleep>>>,
-    /// First the age, then the grace.
-    age: Pin<Box<Sleep>>,
-    leaving: bool,
-    farewell: Option<Pin<Box<Sleep>>>,
-}
-
-enum Verdict {
-    /// Ask the peer to leave.
-    Leave,
-    /// Close now.
-    End(ConnectionEnd),
-}
-
-impl<'a> Life<'a> {
-    fn new(settings: &'a ConnectionSettings, keepalive: Option<Keepalive>) -> Self {
-        Self {
-            settings,
-            keepalive,
-            had_a_call: false,
-            quiet: None,
-            age: Box::pin(sleep(settings.keepalive.max_connection_age)),
-            leaving: false,
-            farewell: None,
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, no_calls: bool, draining: bool) -> Poll<Verdict> {
-        let limits = &self.settings.keepalive;
-        if let Some(keepalive) = &mut self.keepalive
-            && let Poll::Ready(Dead) = keepalive.poll(cx)
-        {
-            return Poll::Ready(Verdict::End(ConnectionEnd::Dead(limits.timeout)));
-        }
-        if no_calls && draining {
-            let farewell = self.farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL)));
-            if farewell.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Verdict::End(ConnectionEnd::Drained));
-            }
-        }
-        if no_calls {
-            let (had_a_call, opening) = (self.had_a_call, self.settings.opening_timeout);
-            let limit = if had_a_call {
-                limits.max_connection_idle
-            } else {
-                opening
-            };
-            let quiet = self.quiet.get_or_insert_with(|| Box::pin(sleep(limit)));
-            if quiet.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Verdict::End(if had_a_call {
-                    ConnectionEnd::Idle(limit)
-                } else {
-                    ConnectionEnd::NoCall(limit)
-                }));
-            }
-        } else {
-            self.quiet = None;
-        }
-        if self.age.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        if self.leaving {
-            return Poll::Ready(Verdict::End(ConnectionEnd::Age(limits.max_connection_age)));
-        }
-        self.leaving = true;
-        self.age
-            .as_mut()
-            .reset(Instant::now() + limits.max_connection_age_grace);
-        Poll::Ready(Verdict::Leave)
-    }
-
-    /// What an orderly end of the connection means.
-    fn end_of_closed(&self, draining: bool) -> ConnectionEnd {
-        if draining {
-            ConnectionEnd::Drained
-        } else if self.leaving {
-            ConnectionEnd::Age(self.settings.keepalive.max_connection_age)
-        } else {
-            ConnectionEnd::Closed
-        }
-    }
 }

@@ -26,4 +26,16 @@ impl ClientCertificate {
             uris: parsed.valid_uri_names().map(str::to_owned).collect(),
         })
     }
+
+    /// Whom the certificate names: the SPIFFE id if there is one, else the distinguished name.
+    pub fn name(&self) -> Option<String> {
+        let spiffe = self.uris.iter().find(|uri| uri.starts_with("spiffe://"));
+        let name = spiffe.unwrap_or(&self.subject);
+        (!name.is_empty()).then(|| name.clone())
+    }
+
+    /// Its names in the form of claims, for rules.
+    pub fn claims(&self) -> serde_json::Value {
+        serde_json::json!({ "dn": self.subject, "dns": self.dns_names, "uris": self.uris })
+    }
 }

@@ -1,0 +1,246 @@
+//! What a dialler shows: the value of the `authorization` header, made anew for each dial.
+//!
+//! Upstream sends the call without the header when its token cannot be had (wire-routing A12), and the user reads of
+//! a refusal. Here nothing is sent, and the error says what is missing.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use slim_auth::{IdentityError, JwtSigner, LinkSigner};
+use slim_config::{ClientAuth, ClientConfig, ClientJwtAuth, JwtKeyFormat, JwtSource};
+use slim_crypto::jwa::{Algorithm, TokenKeyError, TokenSigningKey};
+use slim_crypto::{Rng, os_seed};
+use zeroize::Zeroizing;
+
+use super::files::{self, FileError};
+use super::oidc::{OidcError, OidcTokens};
+use super::static_token::StaticToken;
+use crate::clock::Clock;
+
+/// How one configured link proves who it is. Clones share what was fetched, so keep it from dial to dial.
+#[derive(Clone)]
+pub struct Credentials(Arc<Inner>);
+
+struct Inner {
+    kind: Kind,
+    clock: Clock,
+    /// Where to, if everybody on the way can read the credential.
+    exposed_to: Option<String>,
+    warned: AtomicBool,
+}
+
+enum Kind {
+    None,
+    Basic(HeaderValue),
+    StaticJwt(StaticToken),
+    Jwt(ClientJwtAuth),
+    Oidc(Box<OidcTokens>),
+    /// A kind that the configuration knows and this release cannot do.
+    Unsupported(&'static str),
+}
+
+/// Why there is nothing to show. Nothing was sent to the node.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// A file with a key or a token.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The signing key is no good.
+    #[error("the signing key of the link cannot be used: {0}")]
+    Key(TokenKeyError),
+    /// A signing key in a form that holds no private key.
+    #[error("a key that signs tokens must be PEM text (format: pem) with an algorithm")]
+    KeyFormat,
+    /// The claims cannot be signed.
+    #[error("no token for the link can be made: {0}")]
+    Claims(IdentityError),
+    /// The provider gives no token.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
+    /// The token cannot stand in a header.
+    #[error("the token is empty or has characters that no token has; check the file")]
+    NotSendable,
+    /// A kind of credential that this release cannot make.
+    #[error("auth type {kind:?} is not available here; use basic, jwt, static_jwt or oidc")]
+    Unsupported {
+        /// As configured.
+        kind: &'static str,
+    },
+}
+
+impl CredentialError {
+    /// True if the next dial may succeed without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Oidc(error) => error.is_transient(),
+            Self::File(_)
+            | Self::Key(_)
+            | Self::KeyFormat
+            | Self::Claims(_)
+            | Self::NotSendable
+            | Self::Unsupported { .. } => false,
+        }
+    }
+}
+
+impl Credentials {
+    /// As configured. Nothing is read or fetched before the first dial.
+    pub fn of(config: &ClientConfig) -> Self {
+        let clock = Clock::start();
+        let kind = match &config.auth {
+            None => Kind::None,
+            Some(ClientAuth::Basic(basic)) => {
+                let pair = Zeroizing::new(format!("{}:{}", basic.username, basic.password.expose()));
+                Kind::Basic(sensitive("Basic ", &STANDARD.encode(&*pair)).expect("base64 is plain text"))
+            }
+            Some(ClientAuth::StaticJwt(config)) => Kind::StaticJwt(StaticToken::new(config, clock)),
+            Some(ClientAuth::Jwt(config)) => Kind::Jwt(config.clone()),
+            Some(ClientAuth::Oidc(config)) => Kind::Oidc(Box::new(OidcTokens::new(config.clone(), clock))),
+            Some(ClientAuth::Spire(_)) => Kind::Unsupported("spire"),
+        };
+        let is_exposed = config.tls.is_none() && !config.endpoint.is_loopback();
+        Self(Arc::new(Inner {
+            exposed_to: (is_exposed && config.auth.is_some()).then(|| config.endpoint.to_string()),
+            kind,
+            clock,
+            warned: AtomicBool::new(false),
+        }))
+    }
+
+    /// True if there is something to show.
+    pub fn is_some(&self) -> bool {
+        !matches!(self.0.kind, Kind::None)
+    }
+
+    /// The header of the next dial.
+    pub(crate) async fn authorization(&self) -> Result<Option<HeaderValue>, CredentialError> {
+        self.warn_if_exposed();
+        let token = match &self.0.kind {
+            Kind::None => return Ok(None),
+            Kind::Basic(header) => return Ok(Some(header.clone())),
+            Kind::StaticJwt(token) => token.token().await?,
+            Kind::Jwt(config) => self.sign(config).await?,
+            Kind::Oidc(tokens) => tokens.token().await?,
+            Kind::Unsupported(kind) => return Err(CredentialError::Unsupported { kind }),
+        };
+        let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        let header = is_token.then(|| sensitive("Bearer ", &token)).flatten();
+        header.map(Some).ok_or(CredentialError::NotSendable)
+    }
+
+    /// A fresh token; the key is read again, so that it can be replaced while the process runs.
+    async fn sign(&self, config: &ClientJwtAuth) -> Result<Zeroizing<String>, CredentialError> {
+        let algorithm = config
+            .key
+            .algorithm
+            .and_then(|name| Algorithm::from_name(name.name()));
+        let (JwtKeyFormat::Pem, Some(algorithm)) = (config.key.format, algorithm) else {
+            return Err(CredentialError::KeyFormat);
+        };
+        let text = match &config.key.source {
+            JwtSource::Data(text) => Zeroizing::new(text.expose().to_owned()),
+            JwtSource::File(path) => files::read(path).await?.0,
+        };
+        let claims = &config.claims;
+        let custom = match claims.custom.is_empty() {
+            true => String::new(),
+            false => serde_json::Value::from_iter(claims.custom.clone()).to_string(),
+        };
+        let signer = LinkSigner::new(JwtSigner {
+            key: TokenSigningKey::from_text(algorithm, &text).map_err(CredentialError::Key)?,
+            key_id: None,
+            issuer: claims.issuers.first().cloned(),
+            audiences: claims.audiences.clone(),
+            subject: claims.subjects.first().cloned().unwrap_or_default(),
+            custom_claims: custom,
+            lifetime: config.duration,
+        });
+        let signer = signer.map_err(CredentialError::Claims)?;
+        let mut rng = Rng::from_seed(os_seed());
+        Ok(Zeroizing::new(signer.mint(self.0.clock.now().unix, &mut rng)))
+    }
+
+    /// Plain text must have been asked for with `insecure: true`, so it is not refused; but who wrote that may not
+    /// have thought of the password.
+    fn warn_if_exposed(&self) {
+        if let Some(endpoint) = &self.0.exposed_to
+            && !self.0.warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                %endpoint,
+                "the credentials of this link travel in plain text beyond this machine: everybody on the path can \
+                 read and use them; remove tls.insecure"
+            );
+        }
+    }
+}
+
+/// A header value that HTTP/2 does not keep in its compression table, and that no log shows.
+fn sensitive(scheme: &str, credential: &str) -> Option<HeaderValue> {
+    let text = Zeroizing::new(format!("{scheme}{credential}"));
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0.kind {
+            Kind::None => "Credentials(none)",
+            Kind::Basic(_) => "Credentials(basic, [redacted])",
+            Kind::StaticJwt(_) => "Credentials(static_jwt, [redacted])",
+            Kind::Jwt(_) => "Credentials(jwt, [redacted])",
+            Kind::Oidc(_) => "Credentials(oidc, [redacted])",
+            Kind::Unsupported(_) => "Credentials(unsupported)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slim_config::{BasicAuth, SecretText};
+
+    use super::*;
+
+    fn basic(endpoint: &str) -> ClientConfig {
+        ClientConfig {
+            auth: Some(ClientAuth::Basic(BasicAuth {
+                username: "Aladdin".to_owned(),
+                password: SecretText::new("open sesame"),
+            })),
+            ..ClientConfig::insecure(endpoint.parse().unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_and_a_password_are_sent_as_rfc_7617_says_and_never_shown() {
+        let credentials = Credentials::of(&basic("localhost:1"));
+        let header = credentials.authorization().await.unwrap().unwrap();
+        assert_eq!(header.as_bytes(), b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert!(header.is_sensitive());
+        assert_eq!(
+            format!("{header:?} {credentials:?}"),
+            "Sensitive Credentials(basic, [redacted])"
+        );
+    }
+
+    #[tokio::test]
+    async fn without_auth_nothing_is_sent() {
+        let credentials = Credentials::of(&ClientConfig::insecure("localhost:1".parse().unwrap()));
+        assert!(!credentials.is_some());
+        assert!(credentials.authorization().await.unwrap().is_none());
+    }
+
+    #[test]
+    fn only_credentials_that_leave_the_machine_in_plain_text_are_worth_a_warning() {
+        assert!(Credentials::of(&basic("127.0.0.1:1")).0.exposed_to.is_none());
+        let exposed = Credentials::of(&basic("node.example:1"));
+        assert_eq!(exposed.0.exposed_to.as_deref(), Some("node.example:1"));
+        let nothing = Credentials::of(&ClientConfig::insecure("node.example:1".parse().unwrap()));
+        assert!(nothing.0.exposed_to.is_none());
+    }
+}

@@ -1,0 +1,144 @@
+//! From the `authorization` block to rules, and what links are refused by them.
+//!
+//! What a rule means is decided by `slim-policy`, and kept to by the router. A service whose listeners check who
+//! dials has rules, or says that everybody may use every name: it does not start without either, because a
+//! password that opens every name is rarely what is meant.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use slim_config::{AuthorizationConfig, DefaultAccess, ServerConfig, ServiceConfig};
+use slim_policy::{AuthMethod, Denied, RuleSource, Rules, RulesError};
+use slim_proto::Instant;
+use tracing::warn;
+
+/// Refusals of one link, or of all that one task sees, are said at most this often.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Compiles what is configured.
+pub(crate) fn rules(config: &AuthorizationConfig) -> Result<Rules, RulesError> {
+    let sources: Vec<RuleSource> = config
+        .rules
+        .iter()
+        .map(|rule| RuleSource {
+            methods: rule.identity.methods.iter().map(|name| method(*name)).collect(),
+            subjects: rule.identity.subjects.clone(),
+            issuers: rule.identity.issuers.clone(),
+            claims: rule.identity.claims.clone(),
+            cel: rule.identity.cel.clone(),
+            subscribe: rule.subscribe.clone(),
+            publish: rule.publish.clone(),
+            invite: rule.invite.clone(),
+        })
+        .collect();
+    Rules::compile(config.default == DefaultAccess::Allow, &sources)
+}
+
+fn method(configured: slim_config::AuthMethod) -> AuthMethod {
+    match configured {
+        slim_config::AuthMethod::Basic => AuthMethod::Basic,
+        slim_config::AuthMethod::Jwt => AuthMethod::Jwt,
+        slim_config::AuthMethod::Oidc => AuthMethod::Oidc,
+        slim_config::AuthMethod::Certificate => AuthMethod::Certificate,
+        slim_config::AuthMethod::Spire => AuthMethod::Spire,
+        slim_config::AuthMethod::None => AuthMethod::None,
+    }
+}
+
+/// The first listener that checks who dials, in a service that does not say who may use which name.
+pub(crate) fn listener_without_rules(config: &ServiceConfig) -> Option<&ServerConfig> {
+    if config.authorization.is_some() {
+        return None;
+    }
+    config.servers.iter().find(|server| checks_identity(server))
+}
+
+/// True if the listener wants a credential or a certificate.
+fn checks_identity(server: &ServerConfig) -> bool {
+    server.auth.is_some() || server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+}
+
+/// Log lines about what links were refused. Any link can cause thousands a second, so most are only counted.
+#[derive(Debug, Default)]
+pub(crate) struct DeniedLog {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl DeniedLog {
+    pub(crate) fn log(&mut self, now: Instant, link: impl Display, denied: &Denied) {
+        if self
+            .said
+            .is_some_and(|said| now.saturating_since(said) < INTERVAL)
+        {
+            self.unsaid += 1;
+            return;
+        }
+        self.said = Some(now);
+        let not_logged = std::mem::take(&mut self.unsaid);
+        warn!(%link, %denied, not_logged, "refused by the authorization rules");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slim_config::{AuthorizationRule, IdentityMatch};
+    use slim_policy::LinkIdentity;
+    use slim_proto::FullName;
+
+    use super::*;
+
+    #[test]
+    fn a_configured_rule_allows_what_it_says_to_whom_it_says() {
+        let config = AuthorizationConfig {
+            default: DefaultAccess::Deny,
+            rules: vec![AuthorizationRule {
+                identity: IdentityMatch {
+                    methods: vec![slim_config::AuthMethod::Basic],
+                    ..IdentityMatch::default()
+                },
+                subscribe: vec!["org/ns/{subject}".to_owned()],
+                publish: vec!["org/ns/*".to_owned()],
+                invite: Some(Vec::new()),
+            }],
+        };
+        let rules = rules(&config).unwrap();
+        let alice = LinkIdentity {
+            subject: Some("alice".to_owned()),
+            method: AuthMethod::Basic,
+            ..LinkIdentity::default()
+        };
+        let (own, other): (FullName, FullName) =
+            ("org/ns/alice".parse().unwrap(), "org/ns/bob".parse().unwrap());
+        let permissions = rules.permissions(&alice);
+        assert!(permissions.may_subscribe(&own.view()).is_ok());
+        assert!(permissions.may_subscribe(&other.view()).is_err());
+        assert!(permissions.may_publish(&other.view()).is_ok());
+        assert!(permissions.may_invite(&other.view()).is_err());
+        let nobody = rules.permissions(&LinkIdentity::default());
+        assert!(nobody.may_publish(&other.view()).is_err());
+        let open = AuthorizationConfig {
+            default: DefaultAccess::Allow,
+            rules: Vec::new(),
+        };
+        let open = super::rules(&open).unwrap();
+        assert!(open.permissions(&LinkIdentity::default()).allow_everything());
+    }
+
+    #[test]
+    fn refusals_are_said_every_ten_seconds_and_counted_between() {
+        let denied = Denied {
+            action: slim_policy::Action::Publish,
+            name: "a/b/c".to_owned(),
+            holder: None,
+        };
+        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+        let mut log = DeniedLog::default();
+        for seconds in [0, 1, 9] {
+            log.log(at(seconds), "1.0", &denied);
+        }
+        assert_eq!(log.unsaid, 2);
+        log.log(at(10), "1.0", &denied);
+        assert_eq!(log.unsaid, 0);
+    }
+}
