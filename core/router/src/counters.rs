@@ -176,6 +176,6 @@ mod tests {
             assert_eq!(twice.drops(reason), 2 * times);
             assert!(labels.insert(reason.label()));
         }
-        assert_eq!(counters.drops_total(), (1..=17).sum::<u64>());
+        assert_eq!(counters.drops_total(), (1..=18).sum::<u64>());
     }
 }
