@@ -23,6 +23,7 @@ pub(crate) fn to_python(py: Python<'_>, error: Error) -> PyErr {
         Error::SessionClosed { session, reason } => {
             ours(py, "SLIMSessionClosedError", (session.0, reason.to_string()))
         }
+        Error::Identity(_) => PyValueError::new_err(text),
         Error::Connect { .. } | Error::Disconnected { .. } => PyConnectionError::new_err(text),
         Error::ConnectionDiffers { .. } | Error::ServerUnknown { .. } => PyValueError::new_err(text),
         Error::Server { .. } => PyOSError::new_err(text),

@@ -27,7 +27,7 @@ use crate::tls;
 use crate::url::{HttpUrl, Scheme};
 
 /// Whom to believe, and how much to allow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpOptions {
     /// CAs as PEM text, one or more; they count beside the system's.
     pub ca: Option<String>,

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use slim_auth::{Identity, Verifier};
+use slim_http::HttpOptions;
 use slim_proto::limits::HALF_JOINED_MAX;
 use slim_proto::{FullName, SessionKind};
 use slim_session::{
@@ -12,6 +14,7 @@ use slim_session::{
 use tokio::sync::Notify;
 
 use crate::error::Error;
+use crate::identity::KeyFetcher;
 use crate::invitation::PendingInvitation;
 use crate::request::{AppKey, AppLease, NewApp, Request, Requests};
 use crate::service::ServiceHandle;
@@ -34,11 +37,38 @@ pub(crate) struct AppHandle {
     pub(crate) requests: Requests,
     /// Closes the application when the last handle goes.
     _lease: AppLease,
+    /// How issuers are asked for keys.
+    issuers: HttpOptions,
     /// Keeps the service running.
-    _service: Arc<ServiceHandle>,
+    service: Arc<ServiceHandle>,
 }
 
 impl AppHandle {
+    pub(crate) async fn use_identity(&self, identity: Identity) -> Result<(), Error> {
+        let app = self.key();
+        let request = |reply| Request::UseIdentity { app, identity, reply };
+        self.requests.ask(request).await
+    }
+
+    pub(crate) async fn use_verifier(&self, verifier: Verifier) -> Result<(), Error> {
+        let (app, runtime) = (self.key(), self.service.runtime());
+        let fetcher = KeyFetcher::start(runtime, verifier, self.issuers.clone()).await?;
+        let KeyFetcher {
+            verifier,
+            questions: keys,
+            binding,
+        } = fetcher;
+        let request = |reply| Request::UseVerifier {
+            app,
+            verifier,
+            keys,
+            reply,
+        };
+        self.requests.ask(request).await?;
+        binding.to(app, self.requests.clone());
+        Ok(())
+    }
+
     pub(crate) fn key(&self) -> AppKey {
         self.shared.key
     }
@@ -169,14 +199,20 @@ impl AppShared {
 }
 
 impl App {
-    pub(crate) fn new(app: NewApp, requests: Requests, service: Arc<ServiceHandle>) -> Self {
+    pub(crate) fn new(
+        app: NewApp,
+        requests: Requests,
+        issuers: HttpOptions,
+        service: Arc<ServiceHandle>,
+    ) -> Self {
         let NewApp { shared, lease } = app;
         Self {
             handle: Arc::new(AppHandle {
                 shared,
                 requests,
                 _lease: lease,
-                _service: service,
+                issuers,
+                service,
             }),
         }
     }
@@ -281,6 +317,23 @@ impl App {
     pub fn sessions(&self) -> Vec<Session> {
         let sessions: Vec<_> = self.handle.shared.lock().sessions.values().cloned().collect();
         sessions.into_iter().map(|shared| self.wrap(shared)).collect()
+    }
+
+    /// Proves who this application is in another way from now on: a newer token ([`Identity::with_token`]) or another
+    /// key that signs tokens ([`Identity::with_signer`]). Sessions go on. Another subject or signature key is refused.
+    ///
+    /// Peers must know the new key before they see a token of it.
+    pub async fn use_identity(&self, identity: Identity) -> Result<(), Error> {
+        self.handle.use_identity(identity).await
+    }
+
+    /// Judges others in another way from now on. Sessions go on; members of encrypted groups stay who they are.
+    pub async fn use_verifier(&self, verifier: Verifier) -> Result<(), Error> {
+        self.handle.use_verifier(verifier).await
+    }
+
+    pub(crate) fn weak(&self) -> Weak<AppHandle> {
+        Arc::downgrade(&self.handle)
     }
 
     /// What was refused, dropped and repeated so far.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::identity::IdentitySetupError;
 use slim_net::DialError;
 use slim_session::{CloseReason, CommandError, OperationError, SessionId};
 
@@ -17,6 +18,9 @@ pub enum Error {
     /// The operation was started and the far end did not complete it.
     #[error(transparent)]
     Operation(#[from] OperationError),
+    /// The identity or the verifier cannot be made, or not be replaced, as asked for.
+    #[error(transparent)]
+    Identity(Arc<IdentitySetupError>),
     /// The node cannot be reached.
     #[error(
         "no connection to {endpoint} after {attempts} attempts: {cause}{}", hint(.cause)
@@ -71,6 +75,12 @@ pub enum Error {
     /// The background thread could not be started.
     #[error("cannot start the service's background thread: {0}")]
     Start(#[source] Cause),
+}
+
+impl From<IdentitySetupError> for Error {
+    fn from(error: IdentitySetupError) -> Self {
+        Self::Identity(Arc::new(error))
+    }
 }
 
 impl Error {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use slim_http::HttpOptions;
 use slim_session::{Command, Direction, Invitation, InvitationPolicy};
 
 use crate::app::AppHandle;
@@ -15,6 +16,8 @@ pub struct AppOptions {
     pub direction: Direction,
     /// Whose invitations are accepted.
     pub invitations: InvitationPolicy,
+    /// How the issuers of tokens are asked for their keys, if the verifier does not have them.
+    pub issuers: HttpOptions,
 }
 
 impl From<Direction> for AppOptions {

@@ -36,6 +36,7 @@
 mod app;
 mod driver;
 mod error;
+pub mod identity;
 mod inbox;
 mod invitation;
 mod request;

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use crate::app::AppShared;
 use crate::driver::connection::ConnectionId;
 use crate::error::Error;
+use crate::identity::KeyQuestions;
 use crate::invitation::AppOptions;
 use crate::session::SessionShared;
 
@@ -36,8 +37,25 @@ pub(crate) enum Request {
         name: FullName,
         identity: Identity,
         verifier: Verifier,
+        keys: Option<KeyQuestions>,
         options: AppOptions,
         reply: Reply<NewApp>,
+    },
+    UseVerifier {
+        app: AppKey,
+        verifier: Verifier,
+        keys: Option<KeyQuestions>,
+        reply: Reply<()>,
+    },
+    KeysFetched {
+        app: AppKey,
+        fetcher: u64,
+        verifier: Verifier,
+    },
+    UseIdentity {
+        app: AppKey,
+        identity: Identity,
+        reply: Reply<()>,
     },
     /// A command that opens a session.
     Open {

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::driver::Driver;
 use crate::driver::connection::{ConnectionId, Connections};
 use crate::error::Error;
+use crate::identity::{Followed, IdentityProvider, IdentityVerifier, KeyFetcher};
 use crate::invitation::AppOptions;
 use crate::request::{self, Request, Requests};
 use crate::servers::Servers;
@@ -40,6 +41,12 @@ pub(crate) struct ServiceHandle {
     runtime: Handle,
     /// Closed by the background thread when it is done.
     stopped: watch::Receiver<()>,
+}
+
+impl ServiceHandle {
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
 }
 
 impl Drop for ServiceHandle {
@@ -98,16 +105,43 @@ impl Service {
         if identity.secret_is_weak() {
             warnings::weak_secret();
         }
-        let requests = &self.handle.requests;
+        let (options, requests) = (options.into(), &self.handle.requests);
+        let issuers = options.issuers.clone();
+        let fetcher = KeyFetcher::start(&self.handle.runtime, verifier, issuers.clone()).await?;
+        let KeyFetcher {
+            verifier,
+            questions: keys,
+            binding,
+        } = fetcher;
         let create = |reply| Request::CreateApp {
             name,
             identity,
             verifier,
-            options: options.into(),
+            keys,
+            options,
             reply,
         };
         let app = requests.ask(create).await?;
-        Ok(App::new(app, requests.clone(), Arc::clone(&self.handle)))
+        binding.to(app.shared.key, requests.clone());
+        Ok(App::new(app, requests.clone(), issuers, Arc::clone(&self.handle)))
+    }
+
+    /// Creates an application with an identity and a verifier as they are configured. Files among their settings are
+    /// read again when they change, while the application runs.
+    pub async fn create_app_from(
+        &self,
+        name: FullName,
+        provider: IdentityProvider,
+        verifier: IdentityVerifier,
+        options: impl Into<AppOptions>,
+    ) -> Result<App, Error> {
+        let runtime = &self.handle.runtime;
+        let made = runtime.spawn_blocking(move || Followed::new(provider, verifier));
+        let (followed, verifier) = made.await.map_err(|_| Error::Closed)??;
+        let identity = followed.identity().clone();
+        let app = self.create_app(name, identity, verifier, options).await?;
+        followed.follow(runtime, app.weak());
+        Ok(app)
     }
 
     /// Connects to a node: ten dials one second apart unless the configuration says otherwise, then an error; at

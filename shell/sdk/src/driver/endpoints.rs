@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::AppShared;
 use crate::error::Error;
+use crate::identity::KeyQuestions;
 use crate::inbox::{End, Item};
 use crate::request::{NewApp, Reply};
 use crate::session::SessionShared;
@@ -27,6 +28,8 @@ pub(super) struct LocalApp {
     /// Names that its nodes must know: its own and the further ones.
     pub(super) names: BTreeSet<FullName>,
     pending: BTreeMap<Ticket, Pending>,
+    /// Who fetches the keys of issuers, if somebody has to.
+    pub(super) keys: Option<KeyQuestions>,
     /// Set while the application closes.
     closing: Option<Closing>,
     refusals: Refusals,
@@ -75,6 +78,7 @@ impl LocalApp {
             link,
             names,
             pending: BTreeMap::new(),
+            keys: None,
             closing: None,
             refusals: Refusals::default(),
         }

@@ -17,9 +17,12 @@ use super::endpoints::{Effect, LocalApp, Pending, Unwanted};
 use super::link::UplinkSender;
 use crate::app::AppShared;
 use crate::error::Error;
+use crate::identity::KeyQuestions;
 use crate::invitation::AppOptions;
 use crate::request::{AppKey, AppLease, CommandRequest, NewApp, Reply, Wake};
 use crate::session::SessionShared;
+
+mod renewal;
 
 pub(super) struct Hub {
     router: Router,
@@ -68,7 +71,7 @@ impl Hub {
         now: Now,
         name: FullName,
         identity: Identity,
-        verifier: Verifier,
+        (verifier, keys): (Verifier, Option<KeyQuestions>),
         options: AppOptions,
         reply: Reply<NewApp>,
     ) {
@@ -84,6 +87,7 @@ impl Hub {
         let link = self.router.handle_link_up(now, LinkInfo::local());
         self.ends.insert(link, LinkEnd::App(key));
         let mut app = LocalApp::new(endpoint, Arc::clone(&shared), link);
+        app.keys = keys;
         let result = app.endpoint.handle_command(
             now,
             Command::Subscribe {
@@ -373,6 +377,11 @@ impl Hub {
         };
         while let Some(frame) = app.endpoint.poll_transmit() {
             self.to_router.push_back((app.link, frame));
+        }
+        while let Some(slim_session::Request::Keys { issuer }) = app.endpoint.poll_request() {
+            if let Some(keys) = &app.keys {
+                keys.ask(issuer);
+            }
         }
         while let Some(event) = app.endpoint.poll_event() {
             if let Some(Unwanted(session)) = app.handle_event(now.mono, event) {

@@ -110,10 +110,28 @@ impl Driver {
                 name,
                 identity,
                 verifier,
+                keys,
                 options,
                 reply,
             } => {
-                self.hub.create_app(now, name, identity, verifier, options, reply);
+                self.hub
+                    .create_app(now, name, identity, (verifier, keys), options, reply);
+            }
+            Request::UseVerifier {
+                app,
+                verifier,
+                keys,
+                reply,
+            } => {
+                let _ = reply.send(self.hub.use_verifier(now, app, verifier, keys));
+            }
+            Request::KeysFetched {
+                app,
+                fetcher,
+                verifier,
+            } => self.hub.keys_fetched(now, app, fetcher, verifier),
+            Request::UseIdentity { app, identity, reply } => {
+                let _ = reply.send(self.hub.use_identity(now, app, identity));
             }
             Request::Open { app, command, reply } => self.hub.open(now, app, *command, reply),
             Request::Command(request) => self.hub.command(now, request),

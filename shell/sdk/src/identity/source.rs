@@ -1,0 +1,212 @@
+//! Reading keys and tokens from where they are.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use slim_auth::{IdentityError, KeySet, KeySetError};
+use slim_config::{JwtAlgorithm, JwtKey, JwtKeyFormat, JwtSource, SecretText};
+use slim_crypto::jwa::{Algorithm, TokenKeyError, TokenSigningKey};
+use slim_http::HttpSetupError;
+use slim_proto::limits::KEY_SET_BYTES_MAX;
+
+/// Why an identity or a verifier cannot be made of its settings. Nothing was sent. No key or token is in the text.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentitySetupError {
+    /// A file that cannot be read.
+    #[error("the file {} of the {what} cannot be read: {error}", .path.display())]
+    Read {
+        /// What is in it.
+        what: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A file that is no text, or too large for what it should be.
+    #[error("the file {} of the {what} is no text of at most {KEY_SET_BYTES_MAX} bytes", .path.display())]
+    NoText {
+        /// What should be in it.
+        what: &'static str,
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A private key that cannot sign.
+    #[error("the private key{} cannot be used: {error}", in_file(.path))]
+    PrivateKey {
+        /// Where it is, if it is in a file.
+        path: Option<PathBuf>,
+        /// What is wrong.
+        error: TokenKeyError,
+    },
+    /// Public keys that cannot check.
+    #[error("the public key{} cannot be used: {error}", in_file(.path))]
+    PublicKey {
+        /// Where it is, if it is in a file.
+        path: Option<PathBuf>,
+        /// What is wrong.
+        error: KeySetError,
+    },
+    /// A private key in a format that only public keys have here.
+    #[error("a private key must be a PEM text; convert the {} with a tool of your choice", .format.name())]
+    PrivateKeyFormat {
+        /// The format given.
+        format: JwtKeyFormat,
+    },
+    /// A key that does not say what it is for.
+    #[error("the algorithm of the {what} is missing; name one such as ES256, RS256 or EdDSA")]
+    NoAlgorithm {
+        /// Which key.
+        what: &'static str,
+    },
+    /// The settings make no identity or verifier.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The issuers of tokens cannot be asked for their keys.
+    #[error(transparent)]
+    Http(#[from] HttpSetupError),
+    /// The service ends.
+    #[error("the service stops")]
+    Stopping,
+}
+
+fn in_file(path: &Option<PathBuf>) -> String {
+    path.as_ref()
+        .map(|path| format!(" in {}", path.display()))
+        .unwrap_or_default()
+}
+
+pub(super) fn path_of(source: &JwtSource) -> Option<&Path> {
+    match source {
+        JwtSource::File(path) => Some(path),
+        JwtSource::Data(_) => None,
+    }
+}
+
+/// The text, from wherever it is. Waits for a disk.
+pub(super) fn read(what: &'static str, source: &JwtSource) -> Result<SecretText, IdentitySetupError> {
+    let path = match source {
+        JwtSource::Data(text) => return Ok(text.clone()),
+        JwtSource::File(path) => path,
+    };
+    let limit = u64::try_from(KEY_SET_BYTES_MAX).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    let no_text = || IdentitySetupError::NoText {
+        what,
+        path: path.clone(),
+    };
+    match File::open(path).and_then(|file| file.take(limit + 1).read_to_string(&mut text)) {
+        Ok(length) if length > KEY_SET_BYTES_MAX => Err(no_text()),
+        Ok(_) => Ok(SecretText::new(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(no_text()),
+        Err(error) => Err(IdentitySetupError::Read {
+            what,
+            path: path.clone(),
+            error,
+        }),
+    }
+}
+
+/// A key that signs tokens.
+pub(super) fn signing_key(key: &JwtKey) -> Result<TokenSigningKey, IdentitySetupError> {
+    if key.format != JwtKeyFormat::Pem {
+        return Err(IdentitySetupError::PrivateKeyFormat { format: key.format });
+    }
+    let algorithm = needed(key.algorithm, "private key")?;
+    let text = read("private key", &key.source)?;
+    // The last line end of a file is not part of a secret.
+    let text = match (&key.source, algorithm.key_kind()) {
+        (JwtSource::File(_), slim_crypto::jwa::KeyKind::Secret) => text.expose().trim_end(),
+        _ => text.expose(),
+    };
+    TokenSigningKey::from_text(algorithm, text).map_err(|error| IdentitySetupError::PrivateKey {
+        path: path_of(&key.source).map(Path::to_owned),
+        error,
+    })
+}
+
+/// Keys that check tokens.
+pub(super) fn key_set(key: &JwtKey) -> Result<KeySet, IdentitySetupError> {
+    let text = read("public key", &key.source)?;
+    let keys = match key.format {
+        JwtKeyFormat::Pem => {
+            let algorithm = needed(key.algorithm, "public key")?;
+            let text = match (&key.source, algorithm.key_kind()) {
+                (JwtSource::File(_), slim_crypto::jwa::KeyKind::Secret) => text.expose().trim_end(),
+                _ => text.expose(),
+            };
+            KeySet::from_pem(algorithm, text)
+        }
+        JwtKeyFormat::Jwk => KeySet::from_jwk(text.expose(), key.algorithm.and_then(known)),
+        JwtKeyFormat::Jwks => KeySet::from_jwks(text.expose(), key.algorithm.and_then(known)),
+    };
+    keys.map_err(|error| IdentitySetupError::PublicKey {
+        path: path_of(&key.source).map(Path::to_owned),
+        error,
+    })
+}
+
+fn needed(algorithm: Option<JwtAlgorithm>, what: &'static str) -> Result<Algorithm, IdentitySetupError> {
+    algorithm
+        .and_then(known)
+        .ok_or(IdentitySetupError::NoAlgorithm { what })
+}
+
+/// Configuration and cryptography know the same twelve names; a test says so.
+fn known(algorithm: JwtAlgorithm) -> Option<Algorithm> {
+    Algorithm::from_name(algorithm.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_configurable_algorithm_is_one_of_the_cryptography() {
+        for name in [
+            "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
+            "ES384", "EdDSA",
+        ] {
+            let configured = JwtAlgorithm::from_name(name).unwrap();
+            assert_eq!(known(configured).unwrap().name(), name);
+        }
+        assert!(JwtAlgorithm::from_name("none").is_none());
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_named_with_its_file() {
+        let key = |source| JwtKey {
+            algorithm: JwtAlgorithm::from_name("ES256"),
+            format: JwtKeyFormat::Pem,
+            source,
+        };
+        let missing = key(JwtSource::File("no/such/key.pem".into()));
+        let text = signing_key(&missing).unwrap_err().to_string();
+        assert!(
+            text.contains("no/such/key.pem") && text.contains("private key"),
+            "{text}"
+        );
+        let broken = key(JwtSource::Data(SecretText::new("canary")));
+        let text = signing_key(&broken).unwrap_err().to_string();
+        assert!(text.contains("private key") && !text.contains("canary"), "{text}");
+        let text = key_set(&broken).unwrap_err().to_string();
+        assert!(text.contains("public key") && !text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn a_private_key_is_pem_and_says_its_algorithm() {
+        let key = |algorithm, format| JwtKey {
+            algorithm,
+            format,
+            source: JwtSource::Data(SecretText::new("{}")),
+        };
+        assert!(matches!(
+            signing_key(&key(JwtAlgorithm::from_name("ES256"), JwtKeyFormat::Jwk)),
+            Err(IdentitySetupError::PrivateKeyFormat { .. })
+        ));
+        assert!(matches!(
+            signing_key(&key(None, JwtKeyFormat::Pem)),
+            Err(IdentitySetupError::NoAlgorithm { .. })
+        ));
+    }
+}
