@@ -363,6 +363,11 @@ impl App {
         self.handle.requests.command(self.handle.key(), command).await
     }
 
+    /// Runs a task of ours on the service's thread.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.handle.service.runtime().spawn(task);
+    }
+
     fn wrap(&self, shared: Arc<SessionShared>) -> Session {
         Session::new(shared, Arc::clone(&self.handle))
     }

@@ -158,13 +158,13 @@ impl Requests {
         .await
     }
 
-    /// Like [`command`](Self::command) on the lane of publishes.
+    /// Like [`command`](Self::command) on the lane of publishes; resolves when the driver will take it in its turn.
     pub(crate) async fn publish(
         &self,
         app: AppKey,
         command: Command,
         permit: OwnedSemaphorePermit,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<oneshot::Receiver<Result<Outcome, Error>>, Error> {
         let (reply, answer) = oneshot::channel();
         let request = CommandRequest {
             app,
@@ -173,7 +173,7 @@ impl Requests {
             reply,
         };
         self.publishes.send(request).await.map_err(|_| Error::Closed)?;
-        answer.await.unwrap_or(Err(Error::Closed))
+        Ok(answer)
     }
 }
 

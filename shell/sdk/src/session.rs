@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Poll, ready};
 
 use bytes::Bytes;
 use slim_proto::FullName;
@@ -11,7 +13,7 @@ use slim_session::{
     CloseReason, Command, CommandError, Member, OperationError, Outcome, PublishOutcome, Reliability,
     SessionId, SessionInfo, SessionSnapshot,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::app::AppHandle;
 use crate::error::Error;
@@ -89,6 +91,27 @@ pub struct Removed {
     pub unreachable: Vec<FullName>,
 }
 
+/// What becomes of a message that was given to a session: see [`Session::publish`].
+#[derive(Debug)]
+pub struct Acknowledgement {
+    answer: oneshot::Receiver<Result<Outcome, Error>>,
+    session: Session,
+}
+
+impl Future for Acknowledgement {
+    type Output = Result<PublishOutcome, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(context));
+        let outcome = answer.unwrap_or(Err(Error::Closed));
+        Poll::Ready(match outcome.map_err(|error| self.session.explain(error)) {
+            Ok(Outcome::Published(outcome)) => Ok(outcome),
+            Ok(outcome) => Err(foreign("publish", &outcome)),
+            Err(error) => Err(error),
+        })
+    }
+}
+
 impl Session {
     pub(crate) fn new(shared: Arc<SessionShared>, app: Arc<AppHandle>) -> Self {
         Self { shared, app }
@@ -141,6 +164,13 @@ impl Session {
     /// who did not; in an unreliable one when the message was handed to the link. While too much is
     /// unacknowledged it waits.
     pub async fn publish(&self, payload: Bytes, options: PublishOptions) -> Result<PublishOutcome, Error> {
+        self.submit(payload, options).await?.await
+    }
+
+    /// The first half of [`publish`](Self::publish): waits while too much is unacknowledged, and resolves when the message
+    /// has its place behind those before it. The second half is the returned future; without it the message goes its way
+    /// all the same.
+    pub async fn submit(&self, payload: Bytes, options: PublishOptions) -> Result<Acknowledgement, Error> {
         let permits = payload.len().div_ceil(PERMIT_BYTES).clamp(1, SEND_WINDOW_MAX);
         // At most SEND_WINDOW_MAX, so the conversion cannot fail.
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
@@ -157,11 +187,10 @@ impl Session {
             to: options.to,
         };
         let result = self.app.requests.publish(self.app.key(), command, permit).await;
-        let outcome = result.map_err(|error| self.explain(error))?;
-        let Outcome::Published(outcome) = outcome else {
-            return Err(foreign("publish", &outcome));
-        };
-        Ok(outcome)
+        Ok(Acknowledgement {
+            answer: result.map_err(|error| self.explain(error))?,
+            session: self.clone(),
+        })
     }
 
     /// The next item. After the session ended, what is left, then [`Error::SessionClosed`] for ever.
