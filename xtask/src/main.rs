@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask codegen|coverage|demo|map|tidy|test`.
+//! Developer commands: `cargo xtask codegen|config-docs|coverage|demo|map|tidy|test`.
 
 #![allow(clippy::print_stdout, reason = "these commands talk to a person")]
 
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 mod codegen;
+mod config_docs;
 mod coverage;
 mod demo;
 mod map;
@@ -18,6 +19,8 @@ const USAGE: &str = "\
 commands:
   codegen           rewrite core/proto/src/gen/ from proto/
   codegen --check   fail if the committed output is not what codegen would write
+  config-docs       rewrite the tables of docs/configuration.md from those of the parser
+  config-docs --check  fail if they are out of date
   coverage          rewrite docs/tutorial-coverage.md from the names of the tests
   coverage --check  fail if it is out of date or an item of the tutorial has no test
   demo              a node, a moderator and three participants in Python talk for a moment
@@ -31,6 +34,8 @@ fn main() -> Result<ExitCode> {
     match arguments[..] {
         ["codegen"] => codegen::write()?,
         ["codegen", "--check"] => codegen::check()?,
+        ["config-docs"] => config_docs::write()?,
+        ["config-docs", "--check"] => config_docs::check()?,
         ["coverage"] => coverage::write()?,
         ["coverage", "--check"] => coverage::check()?,
         ["demo"] => demo::run()?,

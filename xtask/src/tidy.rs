@@ -6,7 +6,7 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 
-use crate::{map, workspace};
+use crate::{config_docs, map, workspace};
 
 mod dependencies;
 mod documents;
@@ -59,6 +59,7 @@ pub(crate) fn run() -> Result<()> {
         bail!("tidy: {} findings", findings.len());
     }
     map::check()?;
+    config_docs::check()?;
     println!(
         "tidy: {} files and {} crates follow the rules",
         files.len(),

@@ -13,7 +13,7 @@ mod server;
 mod shared;
 
 pub(crate) use client::CLIENT_AUTH;
-use jwt::JWT_KEY_TYPE;
+use jwt::{CHECKING_KEY, SIGNING_KEY};
 pub use jwt::{
     ClientJwtAuth, JwtAlgorithm, JwtClaims, JwtKey, JwtKeyFormat, JwtServerAuth, JwtSource, JwtVerification,
     StaticJwtAuth, SubjectBinding,

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use slim_config::{
-    Backoff, ClientConfig, ConnectionType, LogLevel, NodeConfig, RuntimeConfig, ServerConfig,
-    ServerKeepalive, TracingConfig,
+    Backoff, ClientConfig, ConnectionType, LogLevel, NodeConfig, ServerConfig, ServerKeepalive, TracingConfig,
 };
 
 const TUTORIAL: &str = include_str!("../../../config/tutorial.yaml");
@@ -208,45 +207,4 @@ fn s_09_several_services_keep_the_order_of_the_file() {
         .map(|service| service.id.to_string())
         .collect();
     assert_eq!(ids, ["slim/b", "slim/a"]);
-}
-
-const REFERENCE: &str = include_str!("../../../docs/configuration.md");
-
-/// The YAML blocks of the reference page.
-fn documented() -> Vec<String> {
-    let blocks = REFERENCE.split("```yaml\n").skip(1);
-    blocks
-        .map(|block| block.split("```").next().unwrap_or_default().to_owned())
-        .collect()
-}
-
-#[test]
-fn s_15_the_documented_defaults_are_the_real_ones() {
-    let blocks = documented();
-    let loaded = NodeConfig::from_yaml_text(&blocks[0]).unwrap();
-    assert!(loaded.warnings.is_empty());
-    let endpoint = || "127.0.0.1:46357".parse().unwrap();
-    let config = loaded.config;
-    assert_eq!(config.tracing, TracingConfig::default());
-    assert_eq!(config.runtime, RuntimeConfig::default());
-    assert_eq!(config.services[0].servers, [ServerConfig::insecure(endpoint())]);
-    assert_eq!(config.services[0].clients, [ClientConfig::insecure(endpoint())]);
-}
-
-#[test]
-fn s_15_every_documented_block_loads_and_the_commented_keys_exist() {
-    for block in documented() {
-        NodeConfig::from_yaml_text(&block).unwrap();
-        // `# key: value` is a key that can be switched on; a comment in prose has no colon after one word.
-        let switched_on: Vec<String> = block
-            .lines()
-            .map(|line| match line.trim_start().strip_prefix("# ") {
-                Some(rest) if rest.split_once(": ").is_some_and(|(key, _)| !key.contains(' ')) => {
-                    line.replacen("# ", "", 1)
-                }
-                _ => line.to_owned(),
-            })
-            .collect();
-        NodeConfig::from_yaml_text(&switched_on.join("\n")).unwrap();
-    }
 }

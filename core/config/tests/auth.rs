@@ -285,7 +285,11 @@ fn what_is_wrong_with_auth_of_a_listener_is_one_sentence() {
         ),
         (
             "{type: jwt, key: {type: encoding, algorithm: ES256, format: pem, key: {data: K}}}",
-            "auth.key: a listener checks tokens; write the public key as {type: decoding, …}",
+            "auth.key.type: \"encoding\" is none of decoding, autoresolve, none",
+        ),
+        (
+            "{type: jwt, key: {encoding: {algorithm: ES256, format: pem, str: K}}}",
+            "auth.key.encoding: a listener checks tokens; write the public key as {type: decoding, …}",
         ),
         (
             &format!("{{type: jwt, {key}, claims: {{aud: a, audience: b}}}}"),
@@ -341,6 +345,10 @@ fn what_is_wrong_with_auth_of_a_client_is_one_sentence() {
         ),
         (
             "{type: jwt, key: {type: autoresolve}, claims: {sub: a}}",
+            "auth.key.type: \"autoresolve\" is none of encoding, none",
+        ),
+        (
+            "{type: jwt, key: {autoresolve: true}, claims: {sub: a}}",
             "auth.key: a client signs its tokens; write the private key as {type: encoding, …}",
         ),
         (

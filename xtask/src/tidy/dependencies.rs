@@ -96,7 +96,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
             "slim-node",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["slim-config"]),
 ];
 
 /// Third parties that any core crate may use: plain data structures, encodings and macros.

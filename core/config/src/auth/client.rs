@@ -1,8 +1,9 @@
 //! Reading `auth` of a client.
 
 use super::{
-    BASIC, BasicAuth, ClientAuth, ClientJwtAuth, JWT_KEY_TYPE, JwtClaims, JwtKeyFormat, JwtSource, OLD_FORM,
-    OidcClientAuth, OidcGrant, RefreshToken, SPIRE, SpireConfig, StaticJwtAuth, jwt, old_form, web_url,
+    BASIC, BasicAuth, ClientAuth, ClientJwtAuth, JwtClaims, JwtKeyFormat, JwtSource, OLD_FORM,
+    OidcClientAuth, OidcGrant, RefreshToken, SIGNING_KEY, SPIRE, SpireConfig, StaticJwtAuth, jwt, old_form,
+    web_url,
 };
 use crate::error::{ConfigError, Problem};
 use crate::plain::Plain;
@@ -46,7 +47,7 @@ static JWT: Block = Block {
     name: "jwt",
     doc: "A token that is signed for each dial.",
     keys: &[
-        Key::new("key", JWT_KEY_TYPE, "the signing key").required(),
+        Key::new("key", SIGNING_KEY, "the signing key").required(),
         Key::new("claims", Kind::Block(&CLAIMS), "what the token says").required(),
         Key::new(
             "duration",

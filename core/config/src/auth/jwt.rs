@@ -196,8 +196,10 @@ static AUTORESOLVE: Block = Block {
     keys: &[],
 };
 
-/// In JWT's `key`.
-pub(crate) const JWT_KEY_TYPE: Kind = Kind::Typed(&[&DECODING, &ENCODING, &AUTORESOLVE]);
+/// `key` of a listener.
+pub(crate) const CHECKING_KEY: Kind = Kind::Typed(&[&DECODING, &AUTORESOLVE]);
+/// `key` of a client.
+pub(crate) const SIGNING_KEY: Kind = Kind::Typed(&[&ENCODING]);
 
 const KEY: &[Key] = &[
     Key::new(

@@ -1,7 +1,7 @@
 //! Reading `auth` of a listener.
 
 use super::{
-    BASIC, BasicAuth, CLAIM_POLICY, JWT_KEY_TYPE, JwtServerAuth, JwtVerification, OLD_FORM, OidcServerAuth,
+    BASIC, BasicAuth, CHECKING_KEY, CLAIM_POLICY, JwtServerAuth, JwtVerification, OLD_FORM, OidcServerAuth,
     SPIRE, ServerAuth, SpireConfig, SubjectBinding, jwt, old_form, web_url,
 };
 use crate::authorization::cel;
@@ -34,7 +34,7 @@ static JWT: Block = Block {
     name: "jwt",
     doc: "A JSON Web Token.",
     keys: &[
-        Key::new("key", JWT_KEY_TYPE, "with which keys its signature is checked").required(),
+        Key::new("key", CHECKING_KEY, "with which keys its signature is checked").required(),
         Key::new("claims", Kind::Block(&CLAIMS), "what it must say").without("any token under the keys"),
         Key::new("policy", CLAIM_POLICY, "an expression over its claims").without("none"),
         Key::new(
