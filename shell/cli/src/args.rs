@@ -3,14 +3,19 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 /// Names the configuration when no argument does.
 const CONFIG_VARIABLE: &str = "CONFIG";
 
 /// A SLIM routing node.
 #[derive(Debug, Parser)]
-#[command(name = "slim", disable_version_flag = true)]
+#[command(
+    name = "slim",
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true
+)]
 struct Args {
     /// Run a node with this configuration file [environment variable: CONFIG]
     #[arg(short, long, value_name = "FILE")]
@@ -19,6 +24,32 @@ struct Args {
     /// Print version, build date, git revision and profile
     #[arg(short = 'v', long, conflicts_with = "config")]
     version: bool,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look at configurations without running them
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print what a configuration file means, with every default and without secrets
+    ///
+    /// Old spellings are replaced by today's, each with a warning on standard error. Environment variables count as
+    /// they would for a node: SLIM_NODE__… over the file, ${env:NAME} and ${file:PATH} in it. The exit code is 1 if
+    /// a node would refuse the file.
+    Check {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print the JSON schema of configuration files, for editors
+    Schema,
 }
 
 /// What is to be done.
@@ -28,6 +59,10 @@ pub(crate) enum Action {
     Version,
     /// Run a node with this file.
     RunNode(PathBuf),
+    /// Print what this file means.
+    CheckConfig(PathBuf),
+    /// Print the schema of such files.
+    ConfigSchema,
 }
 
 /// Nothing to do.
@@ -43,6 +78,12 @@ pub(crate) fn parse() -> Result<Action, UsageError> {
 }
 
 fn action(args: Args, variable: Option<OsString>) -> Result<Action, UsageError> {
+    if let Some(Command::Config(command)) = args.command {
+        return Ok(match command {
+            ConfigCommand::Check { file } => Action::CheckConfig(file),
+            ConfigCommand::Schema => Action::ConfigSchema,
+        });
+    }
     if args.version {
         return Ok(Action::Version);
     }
@@ -57,12 +98,13 @@ fn action(args: Args, variable: Option<OsString>) -> Result<Action, UsageError> 
 mod tests {
     use super::*;
 
+    fn parsed(arguments: &[&str], variable: Option<&str>) -> Result<Action, UsageError> {
+        let args = Args::try_parse_from(arguments).expect("arguments");
+        action(args, variable.map(OsString::from))
+    }
+
     #[test]
     fn the_argument_wins_over_the_variable_and_the_version_over_both() {
-        let parsed = |arguments: &[&str], variable: Option<&str>| {
-            let args = Args::try_parse_from(arguments).unwrap();
-            action(args, variable.map(OsString::from))
-        };
         let file = |path: &str| Ok(Action::RunNode(path.into()));
         assert_eq!(parsed(&["slim", "--config", "a"], None), file("a"));
         assert_eq!(parsed(&["slim", "-c", "a"], Some("b")), file("a"));
@@ -74,9 +116,24 @@ mod tests {
     }
 
     #[test]
+    fn configurations_can_be_looked_at_whatever_the_variable_says() {
+        let check = Ok(Action::CheckConfig("a".into()));
+        assert_eq!(parsed(&["slim", "config", "check", "a"], Some("b")), check);
+        let schema = parsed(&["slim", "config", "schema"], None);
+        assert_eq!(schema, Ok(Action::ConfigSchema));
+    }
+
+    #[test]
     fn config_and_version_together_are_refused() {
-        assert!(Args::try_parse_from(["slim", "-v", "-c", "a"]).is_err());
-        assert!(Args::try_parse_from(["slim", "--config"]).is_err());
-        assert!(Args::try_parse_from(["slim", "a"]).is_err());
+        for arguments in [
+            &["slim", "-v", "-c", "a"] as &[&str],
+            &["slim", "--config"],
+            &["slim", "a"],
+            &["slim", "config"],
+            &["slim", "config", "check"],
+            &["slim", "-c", "a", "config", "schema"],
+        ] {
+            assert!(Args::try_parse_from(arguments).is_err(), "{arguments:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! where is decided by `slim-router`; here are only the tasks around it.
 
 mod access;
+pub mod config_file;
 mod counters;
 mod fib_cell;
 mod link_driver;

@@ -87,6 +87,12 @@ impl Node {
         Self::start_services(&config.services, notes).await
     }
 
+    /// Refuses what can be refused without starting: services whose rules are missing or wrong. Neither sockets nor
+    /// certificates are looked at.
+    pub fn check(config: &NodeConfig) -> Result<(), StartError> {
+        config.services.iter().try_for_each(Service::check)
+    }
+
     /// Starts one listener and nothing else, for programs that bring their own node.
     pub async fn serve(server: ServerConfig) -> Result<Self, StartError> {
         Self::start_services(&[ServiceConfig::embedded(server)], Vec::new()).await

@@ -139,6 +139,11 @@ impl Service {
         })
     }
 
+    /// Whether the service has the rules that it needs.
+    pub(crate) fn check(config: &ServiceConfig) -> Result<(), StartError> {
+        compile_rules(config).map(|_| ())
+    }
+
     /// From now on these rules hold, for the links that are up as well: what they subscribed to and may not have
     /// any more is withdrawn.
     pub(crate) async fn replace_rules(&self, config: &ServiceConfig) -> Result<(), StartError> {
