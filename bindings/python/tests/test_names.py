@@ -137,13 +137,6 @@ def test_streaming_refuses_values_of_another_type(bad: dict[str, object]) -> Non
         PySessionConfiguration.Streaming(**{"session_direction": 0, "topic": PyName("a", "b", "c"), **bad})
 
 
-def test_what_comes_with_a_later_release_is_absent() -> None:
-    assert not hasattr(PySessionConfiguration, "FireAndForget")
-    assert not hasattr(PyIdentityProvider, "Jwt")
-    assert not hasattr(slim_bindings, "PyAlgorithm")
-    assert not hasattr(slim_bindings.Slim, "request_reply")
-
-
 def test_error_texts_of_the_old_form_are_taken_apart() -> None:
     assert parse_error_message("message=12 session=34: no ack: late") == (12, 34, "no ack: late")
     with pytest.raises(ValueError, match="message=N"):

@@ -15,7 +15,6 @@ from slim_bindings import (
     PySessionConfiguration,
     PySessionDirection,
     PySessionInfo,
-    PySessionType,
     Slim,
     SLIMSessionClosedError,
 )
@@ -305,23 +304,6 @@ def test_s61_session_configurations_are_read_back_and_cannot_change() -> None:
         ):
             with pytest.raises(ValueError, match="session not found: 99"):
                 await call
-
-    run(scenario())
-
-
-def test_default_configurations_are_kept_and_direction_is_the_applications() -> None:
-    async def scenario() -> None:
-        alice = await application(None, "alice")
-        default = await alice.get_default_session_config(PySessionType.STREAMING)
-        assert (default.max_retries, default.timeout) == (10, datetime.timedelta(seconds=1))
-        config = streaming(CHANNEL, moderator=False, max_retries=2)
-        await alice.set_default_session_config(config)
-        assert await alice.get_default_session_config(PySessionType.STREAMING) == config
-        receiver = PySessionConfiguration.Streaming(PySessionDirection.RECEIVER, CHANNEL)
-        with pytest.raises(ValueError, match="direction="):
-            await alice.set_default_session_config(receiver)
-        listener = await application(None, "listener", direction=PySessionDirection.RECEIVER)
-        await listener.set_default_session_config(receiver)
 
     run(scenario())
 

@@ -1,18 +1,27 @@
 """Secure Low-Latency Interactive Messaging: the names of the 0.4 generation over today's protocol.
 
-``Slim`` is the application, ``PySessionConfiguration.Streaming`` describes a group, and the ``SLIM...Error`` classes
-say what went wrong. The module functions do the same for a ``PyService``, without the class.
+``Slim`` is the application, ``PySessionConfiguration.Streaming`` describes a group and
+``PySessionConfiguration.FireAndForget`` 1:1 messages, and the ``SLIM...Error`` classes say what went wrong. The module
+functions do the same for a ``PyService``, without the class.
 """
 
 import atexit
 
 from slim_bindings._configuration import PySessionConfiguration, PySessionDirection, PySessionType
 from slim_bindings._errors import (
+    SLIMCertificateExpiredError,
+    SLIMCertificateNotYetValidError,
+    SLIMClientCertificateError,
     SLIMInviteError,
     SLIMMessageLostError,
+    SLIMPlainTextError,
     SLIMSessionClosedError,
     SLIMSessionNotFoundError,
     SLIMTimeoutError,
+    SLIMTlsError,
+    SLIMTlsVersionError,
+    SLIMUnknownCaError,
+    SLIMWrongHostError,
     parse_error_message,
 )
 from slim_bindings._functions import (
@@ -66,11 +75,19 @@ __all__ = [
     "PySessionDirection",
     "PySessionInfo",
     "PySessionType",
+    "SLIMCertificateExpiredError",
+    "SLIMCertificateNotYetValidError",
+    "SLIMClientCertificateError",
     "SLIMInviteError",
     "SLIMMessageLostError",
+    "SLIMPlainTextError",
     "SLIMSessionClosedError",
     "SLIMSessionNotFoundError",
     "SLIMTimeoutError",
+    "SLIMTlsError",
+    "SLIMTlsVersionError",
+    "SLIMUnknownCaError",
+    "SLIMWrongHostError",
     "Slim",
     "__version__",
     "build_info",

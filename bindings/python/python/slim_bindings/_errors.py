@@ -71,6 +71,38 @@ class SLIMSessionClosedError(RuntimeError):
         super().__init__(f"session {session_id} closed: {reason}")
 
 
+class SLIMTlsError(ConnectionError):
+    """No TLS with a node; the subclasses say why, this class stands for all other reasons."""
+
+
+class SLIMCertificateExpiredError(SLIMTlsError):
+    """The node's certificate has expired."""
+
+
+class SLIMCertificateNotYetValidError(SLIMTlsError):
+    """The node's certificate is not valid yet, or the clock here is wrong."""
+
+
+class SLIMUnknownCaError(SLIMTlsError):
+    """No CA that is trusted here has signed the node's certificate."""
+
+
+class SLIMWrongHostError(SLIMTlsError):
+    """The node's certificate is for other hosts than the one asked for."""
+
+
+class SLIMTlsVersionError(SLIMTlsError):
+    """The node does not speak the version of TLS that is required here."""
+
+
+class SLIMPlainTextError(SLIMTlsError):
+    """Plain text came back where TLS is required: another port, or somebody between strips TLS."""
+
+
+class SLIMClientCertificateError(SLIMTlsError):
+    """The node demands a certificate of this application, or refused the one that it was shown."""
+
+
 class SLIMSessionNotFoundError(ValueError):
     """This application has no session of that number."""
 

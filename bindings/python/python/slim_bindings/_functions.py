@@ -8,7 +8,7 @@ import logging
 from typing import Any
 
 from slim_bindings import _slim_bindings as native
-from slim_bindings._configuration import PySessionDirection, PySessionType, StreamingConfiguration
+from slim_bindings._configuration import Configuration, PySessionDirection, PySessionType
 from slim_bindings._errors import SLIMTimeoutError
 from slim_bindings._identity import SharedSecretProvider, SharedSecretVerifier, subject_base
 from slim_bindings._names import PyName
@@ -92,8 +92,8 @@ async def remove_route(svc: PyService, conn: int | None, name: PyName) -> None:
     _parts(name)
 
 
-async def create_session(svc: PyService, cfg: StreamingConfiguration, queue_size: int = 0) -> PySessionInfo:
-    """Opens a group as its moderator."""
+async def create_session(svc: PyService, cfg: Configuration, queue_size: int = 0) -> PySessionInfo:
+    """Opens a group as its moderator, or a session for 1:1 messages."""
     return await svc._create_session(cfg, queue_size)
 
 
@@ -102,24 +102,31 @@ async def delete_session(svc: PyService, id: int) -> None:
     await svc._delete_session(id)
 
 
-async def get_session_config(svc: PyService, id: int) -> StreamingConfiguration:
+async def get_session_config(svc: PyService, id: int) -> Configuration:
     """The configuration of a session."""
     return svc._configuration(id)
 
 
-async def set_session_config(svc: PyService, id: int, cfg: StreamingConfiguration) -> None:
-    """Accepts the configuration that the session has; members are told theirs once, when they join."""
-    svc._configure(id, cfg)
+async def set_session_config(svc: PyService, id: int, cfg: Configuration) -> None:
+    """Changes ``timeout`` and ``max_retries`` of what this application sends from now on.
+
+    Everything else is fixed, since the members are told when they join; ``ValueError`` names what would differ.
+    """
+    await svc._configure(id, cfg)
 
 
-async def get_default_session_config(svc: PyService, kind: PySessionType) -> StreamingConfiguration:
-    """What ``set_default_session_config`` kept."""
+async def get_default_session_config(svc: PyService, kind: PySessionType) -> Configuration:
+    """The defaults of a kind of sessions."""
     return svc._default_configuration(kind)
 
 
-async def set_default_session_config(svc: PyService, cfg: StreamingConfiguration) -> None:
-    """Kept for reading back: in a session that somebody else opens, the moderator's timers and encryption apply."""
-    svc._set_defaults(cfg)
+async def set_default_session_config(svc: PyService, cfg: Configuration) -> None:
+    """What applies here in sessions of this kind that others open from now on.
+
+    Effective are the timers, for what this application sends in reliable sessions, and a group's direction. Whether a
+    session is reliable and encrypted is the choice of who opens it. Until it is set, the timers of the other apply.
+    """
+    await svc._set_defaults(cfg)
 
 
 async def invite(svc: PyService, info: PySessionInfo, name: PyName) -> PyName:
@@ -143,18 +150,12 @@ async def publish(
     payload_type: str | None = None,
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Sends to the session's channel or peer, or to the one member ``name``; without ``name`` to the sender of the
-    message that ``info`` came with. ``fanout`` is accepted for old programs: the name decides who gets it."""
+    """Sends to the session's channel or peer, to the one member ``name``, or in a session of fire and forget to an
+    instance of ``name``; without ``name`` to the sender of the message that ``info`` came with. ``fanout`` is accepted
+    for old programs: the name decides who gets it."""
     inbox = svc._inbox(info.id)
-    if name is None:
-        if info._message is None:
-            raise ValueError("there is no message to answer: this info did not come with one")
-        name = PyName._of(info._message.source)
-    elif name.equal_without_id(PyName._of(inbox.session.facts().destination)):
-        name = None
-    to = None if name is None else _parts(name)
     try:
-        await inbox.session.publish(bytes(blob), payload_type, dict(metadata or {}), to)
+        await send(svc, info, blob, name, payload_type, metadata)
     except SLIMTimeoutError as error:
         try:
             # Old programs look for it there.
@@ -162,6 +163,27 @@ async def publish(
         except asyncio.QueueFull:
             _log.warning("session %d is not read; an error did not fit into its queue: %s", info.id, error)
         raise
+
+
+async def send(
+    svc: PyService,
+    info: PySessionInfo,
+    blob: bytes,
+    name: PyName | None,
+    payload_type: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """``publish`` without a note of its time-out on the queue."""
+    session = svc._inbox(info.id).session
+    facts = session.facts()
+    if name is None:
+        if info._message is None:
+            raise ValueError("there is no message to answer: this info did not come with one")
+        name = PyName._of(info._message.source)
+    elif facts.is_group and name.equal_without_id(PyName._of(facts.destination)):
+        name = None
+    to = None if name is None else _parts(name)
+    await session.publish(bytes(blob), payload_type, dict(metadata or {}), to)
 
 
 async def receive(svc: PyService) -> tuple[PySessionInfo, bytes]:

@@ -36,8 +36,11 @@ class SessionInbox:
         direction: PySessionDirection,
         queue_size: int,
         notify: Callable[[], None],
+        sticky: bool = True,
     ) -> None:
         self.session = session
+        #: One to one: messages for a name go to one instance.
+        self.sticky = sticky
         #: The application's direction in this session.
         self.direction = direction
         #: Notices dropped because nobody read ``events``.

@@ -8,7 +8,16 @@ import weakref
 from collections import deque
 
 from slim_bindings import _slim_bindings
-from slim_bindings._configuration import PySessionDirection, PySessionType, StreamingConfiguration, differing_fields
+from slim_bindings._configuration import (
+    Configuration,
+    FireAndForgetConfiguration,
+    PySessionDirection,
+    PySessionType,
+    StreamingConfiguration,
+    checked,
+    differing_fields,
+    timers,
+)
 from slim_bindings._errors import SLIMSessionClosedError, SLIMSessionNotFoundError
 from slim_bindings._inbox import SessionInbox
 from slim_bindings._names import PyName
@@ -40,12 +49,13 @@ class PyService:
         self._announced: deque[tuple[PySessionInfo, bytes]] = deque()
         self._changed = Signal()
         self._watch = Watch(app.accept_ready, self._changed.set)
-        self._defaults = StreamingConfiguration(
-            direction,
-            topic=PyName("default", "default", "default"),
-            max_retries=10,
-            timeout=datetime.timedelta(seconds=1),
-        )
+        second = datetime.timedelta(seconds=1)
+        self._defaults: dict[PySessionType, Configuration] = {
+            PySessionType.FIRE_AND_FORGET: FireAndForgetConfiguration(timeout=second, max_retries=5),
+            PySessionType.STREAMING: StreamingConfiguration(
+                direction, topic=PyName("default", "default", "default"), max_retries=10, timeout=second
+            ),
+        }
 
     @property
     def id(self) -> int:
@@ -65,22 +75,25 @@ class PyService:
     def __repr__(self) -> str:
         return f"PyService(name={self.name})"
 
-    async def _create_session(self, cfg: StreamingConfiguration, queue_size: int) -> PySessionInfo:
-        if not isinstance(cfg, StreamingConfiguration):
-            raise TypeError(f"expected PySessionConfiguration.Streaming, got {type(cfg).__name__}")
+    async def _create_session(self, cfg: Configuration, queue_size: int) -> PySessionInfo:
+        cfg = checked(cfg)
+        milliseconds, retries = timers(cfg)
+        if isinstance(cfg, FireAndForgetConfiguration):
+            session = await self._app.open_anycast(milliseconds, retries, cfg.sticky, cfg.mls_enabled, {})
+            info = PySessionInfo._of(session)
+            direction = PySessionDirection.BIDIRECTIONAL
+            self._remember(info, SessionInbox(session, direction, queue_size, self._changed.set, cfg.sticky))
+            return info
         if not cfg.moderator:
             raise ValueError(
                 "Streaming(moderator=False) cannot create a session; a participant waits for the moderator's "
                 "invitation with receive()"
             )
-        milliseconds = None
-        if cfg.timeout is not None:
-            milliseconds = cfg.timeout // datetime.timedelta(milliseconds=1)
         session = await self._app.open(
             True,
             cfg.topic._without_id()._parts,
             milliseconds,
-            cfg.max_retries,
+            retries,
             cfg.mls_enabled,
             cfg.session_direction.name.lower(),
             {},
@@ -101,12 +114,14 @@ class PyService:
         _, inbox = self._sessions.pop(id)
         await inbox.session.close()
 
-    def _configuration(self, id: int) -> StreamingConfiguration:
+    def _configuration(self, id: int) -> Configuration:
         if id not in self._sessions:
             raise SLIMSessionNotFoundError(f"session not found: {id}")
         inbox = self._sessions[id][1]
         facts = inbox.session.facts()
         timeout = None if facts.interval_ms is None else datetime.timedelta(milliseconds=facts.interval_ms)
+        if not facts.is_group:
+            return FireAndForgetConfiguration(timeout, facts.max_retries, inbox.sticky, facts.mls)
         return StreamingConfiguration(
             inbox.direction,
             topic=PyName._of(facts.destination)._without_id(),
@@ -116,28 +131,44 @@ class PyService:
             mls_enabled=facts.mls,
         )
 
-    def _configure(self, id: int, cfg: StreamingConfiguration) -> None:
-        fields = differing_fields(self._configuration(id), cfg)
-        if fields:
+    async def _configure(self, id: int, cfg: Configuration) -> None:
+        current, cfg = self._configuration(id), checked(cfg)
+        if type(cfg) is not type(current):
+            raise ValueError(f"session {id} is {type(current).__qualname__}, not {type(cfg).__qualname__}")
+        fields = differing_fields(current, cfg)
+        fixed = [field for field in fields if field not in ("timeout", "max_retries")]
+        if (current.timeout is None) != (cfg.timeout is None):
+            # Whether messages are acknowledged.
+            fixed.append("timeout")
+        if fixed:
             raise ValueError(
-                f"cannot change {', '.join(fields)} of session {id}: the members were told when they joined; "
+                f"cannot change {', '.join(fixed)} of session {id}: the members were told when they joined; "
                 "create another session"
             )
+        milliseconds, retries = timers(cfg)
+        if fields and milliseconds is not None:
+            await self._sessions[id][1].session.reconfigure(milliseconds, retries)
 
-    def _set_defaults(self, cfg: StreamingConfiguration) -> None:
-        if not isinstance(cfg, StreamingConfiguration):
-            raise TypeError(f"expected PySessionConfiguration.Streaming, got {type(cfg).__name__}")
-        if cfg.session_direction != self._direction:
-            raise ValueError(
-                f"this application is {self._direction.name} in the sessions of others; give direction= to Slim.new "
-                "to change that"
-            )
-        self._defaults = cfg
+    async def _set_defaults(self, cfg: Configuration) -> None:
+        cfg = checked(cfg)
+        # What was joined before keeps the direction that its moderator was told.
+        self._sweep()
+        milliseconds, retries = timers(cfg)
+        is_group = isinstance(cfg, StreamingConfiguration)
+        direction = cfg.session_direction if isinstance(cfg, StreamingConfiguration) else self._direction
+        await self._app.set_defaults(is_group, direction.name.lower(), milliseconds, retries)
+        self._defaults[PySessionType.STREAMING if is_group else PySessionType.FIRE_AND_FORGET] = cfg
 
-    def _default_configuration(self, kind: PySessionType) -> StreamingConfiguration:
+    def _default_configuration(self, kind: PySessionType) -> Configuration:
         # Fails for anything else.
-        PySessionType(kind)
-        return self._defaults
+        return self._defaults[PySessionType(kind)]
+
+    def _direction_in(self, session: _slim_bindings.Session) -> PySessionDirection:
+        """This application's direction in a session that somebody else opened."""
+        defaults = self._defaults[PySessionType.STREAMING]
+        if session.facts().is_group and isinstance(defaults, StreamingConfiguration):
+            return defaults.session_direction
+        return self._direction
 
     async def _receive_any(self) -> tuple[PySessionInfo, bytes]:
         """The next message of any session."""
@@ -169,7 +200,7 @@ class PyService:
     def _sweep(self) -> None:
         """Takes the sessions that others opened, and looks which of them have a message now."""
         while (session := self._app.try_accept()) is not None:
-            self._waiting[session.id] = SessionInbox(session, self._direction, 0, self._changed.set)
+            self._waiting[session.id] = SessionInbox(session, self._direction_in(session), 0, self._changed.set)
         for id, inbox in list(self._waiting.items()):
             try:
                 first = inbox.first_message()

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class PySessionInfo:
     """Handle of a session, and the context of the message it came with.
 
-    ``destination_name`` is the channel of a group, so publishing to it answers everybody; ``source_name`` is the
-    sender of the message, or this application when there is no message.
+    ``destination_name`` is the channel of a group, so publishing to it answers everybody, and one to one the peer;
+    ``source_name`` is the sender of the message, or this application when there is no message.
     """
 
     __slots__ = ("_direct", "_facts", "_id", "_message", "_native")
@@ -47,9 +47,12 @@ class PySessionInfo:
 
     @property
     def destination_name(self) -> PyName | None:
-        """The channel of a group (without id), or the peer; unknown for a handle made by hand."""
+        """The channel of a group (without id), or the peer. Unknown for a handle made by hand, and for one that
+        ``create_session`` returned for fire and forget, where each message names its receiver."""
         if self._facts is None:
             return None
+        if self._facts.is_anycast:
+            return None if self._message is None else PyName._of(self._message.source)
         name = PyName._of(self._facts.destination)
         return name._without_id() if self._facts.is_group else name
 

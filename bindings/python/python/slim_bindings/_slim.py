@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any
 
 from slim_bindings import _functions as functions
-from slim_bindings._configuration import PySessionDirection, PySessionType, StreamingConfiguration
+from slim_bindings._configuration import Configuration, PySessionDirection, PySessionType
 from slim_bindings._errors import SLIMSessionNotFoundError
 from slim_bindings._identity import SharedSecretProvider, SharedSecretVerifier
 from slim_bindings._inbox import SessionInbox
@@ -126,8 +127,11 @@ class Slim:
         """Stops serving a further name."""
         await functions.unsubscribe(self.svc, self.conn_id, name)
 
-    async def create_session(self, session_config: StreamingConfiguration, queue_size: int = 0) -> PySessionInfo:
-        """Opens a group as its moderator. ``queue_size=0`` is the default limit; full means that senders wait."""
+    async def create_session(self, session_config: Configuration, queue_size: int = 0) -> PySessionInfo:
+        """Opens a group as its moderator, or with ``FireAndForget`` a session for 1:1 messages.
+
+        ``queue_size=0`` is the default limit; full means that senders wait.
+        """
         return await functions.create_session(self.svc, session_config, queue_size)
 
     async def delete_session(self, session_id: int) -> None:
@@ -145,20 +149,23 @@ class Slim:
             raise PermissionError(f"the moderator of session {info.id} cannot leave it; end it with close_session")
         await session.close()
 
-    async def set_session_config(self, session_id: int, session_config: StreamingConfiguration) -> None:
-        """Accepts the configuration that the session has; members are told theirs once, when they join."""
+    async def set_session_config(self, session_id: int, session_config: Configuration) -> None:
+        """Changes ``timeout`` and ``max_retries`` of what this application sends from now on.
+
+        Everything else is fixed, since the members are told when they join; ``ValueError`` names what would differ.
+        """
         await functions.set_session_config(self.svc, session_id, session_config)
 
-    async def get_session_config(self, session_id: int) -> StreamingConfiguration:
+    async def get_session_config(self, session_id: int) -> Configuration:
         """The configuration of a session."""
         return await functions.get_session_config(self.svc, session_id)
 
-    async def set_default_session_config(self, session_config: StreamingConfiguration) -> None:
-        """Kept for reading back: in a session that somebody else opens, the moderator's timers apply."""
+    async def set_default_session_config(self, session_config: Configuration) -> None:
+        """What applies here in sessions of this kind that others open from now on: timers, and a group's direction."""
         await functions.set_default_session_config(self.svc, session_config)
 
-    async def get_default_session_config(self, session_type: PySessionType) -> StreamingConfiguration:
-        """What ``set_default_session_config`` kept."""
+    async def get_default_session_config(self, session_type: PySessionType) -> Configuration:
+        """The defaults of a kind of sessions; 0.4's until they are set."""
         return await functions.get_default_session_config(self.svc, session_type)
 
     async def invite(self, session: PySessionInfo, name: PyName) -> PyName:
@@ -193,10 +200,11 @@ class Slim:
         payload_type: str | None = None,
         metadata: dict[str, str] | None = None,
     ) -> None:
-        """Sends to everybody if ``dest`` is the session's channel, else to the one member ``dest``.
+        """Sends to everybody if ``dest`` is the session's channel, else to the one member ``dest``; in a session of
+        ``FireAndForget`` to an instance of ``dest``.
 
         In a reliable session it resolves when every online member acknowledged, else it raises ``SLIMTimeoutError``,
-        which is also put on the session's queue. ``ValueError`` if ``dest`` is neither channel nor member.
+        which is also put on the session's queue. ``ValueError`` if ``dest`` is neither channel nor member nor peer.
         """
         await functions.publish(self.svc, session, 1, msg, _required(dest), payload_type, metadata)
 
@@ -209,6 +217,25 @@ class Slim:
     ) -> None:
         """Sends to the sender of the message that ``session`` came with."""
         await functions.publish(self.svc, session, 1, msg, None, payload_type, metadata)
+
+    async def request_reply(
+        self,
+        session: PySessionInfo,
+        msg: bytes,
+        dest: PyName,
+        timeout: datetime.timedelta | None = None,
+    ) -> tuple[PySessionInfo, bytes]:
+        """Sends a message and returns the next one of the session, which is the reply if the other side only replies.
+
+        ``asyncio.TimeoutError`` (``TimeoutError`` from Python 3.11) if there is none within ``timeout``; a reply that
+        comes later is the next message of the session. ``SLIMTimeoutError`` if nobody acknowledged the message.
+        """
+
+        async def exchange() -> tuple[PySessionInfo, bytes]:
+            await functions.send(self.svc, session, msg, _required(dest))
+            return await self.receive(session=session.id)
+
+        return await asyncio.wait_for(exchange(), None if timeout is None else timeout.total_seconds())
 
     async def receive(self, session: int | None = None) -> tuple[PySessionInfo, bytes]:
         """The next message of a session; without ``session`` a session that somebody else opened.
