@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyConnectionError, PyOSError, PyPermissionError, PyRuntim
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
-use slim::{CommandError, Error, NameError, OperationError};
+use slim::{CommandError, DialError, Error, NameError, OperationError, TlsFailure};
 
 /// A name that Python gave and that is none.
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
@@ -24,10 +24,37 @@ pub(crate) fn to_python(py: Python<'_>, error: Error) -> PyErr {
             ours(py, "SLIMSessionClosedError", (session.0, reason.to_string()))
         }
         Error::Identity(_) => PyValueError::new_err(text),
-        Error::Connect { .. } | Error::Disconnected { .. } => PyConnectionError::new_err(text),
-        Error::ConnectionDiffers { .. } | Error::ServerUnknown { .. } => PyValueError::new_err(text),
+        Error::Connect { cause, .. } => match cause.downcast_ref() {
+            Some(DialError::Tls { failure, .. }) => ours(py, tls_class(failure), (text,)),
+            _ => PyConnectionError::new_err(text),
+        },
+        Error::Disconnected { .. } => PyConnectionError::new_err(text),
+        Error::ConnectionDiffers { .. } | Error::ConnectionUnknown { .. } | Error::ServerUnknown { .. } => {
+            PyValueError::new_err(text)
+        }
         Error::Server { .. } => PyOSError::new_err(text),
-        Error::Closed | Error::Start(_) => PyRuntimeError::new_err(text),
+        Error::Closed | Error::RouteLimit | Error::Start(_) => PyRuntimeError::new_err(text),
+    }
+}
+
+fn tls_class(failure: &TlsFailure) -> &'static str {
+    match failure {
+        TlsFailure::Expired { .. } => "SLIMCertificateExpiredError",
+        TlsFailure::NotYetValid { .. } => "SLIMCertificateNotYetValidError",
+        TlsFailure::UnknownCa => "SLIMUnknownCaError",
+        TlsFailure::WrongName { .. } => "SLIMWrongHostError",
+        TlsFailure::Version { .. } => "SLIMTlsVersionError",
+        TlsFailure::PlainText => "SLIMPlainTextError",
+        TlsFailure::ClientCertificateMissing | TlsFailure::ClientCertificateRefused { .. } => {
+            "SLIMClientCertificateError"
+        }
+        TlsFailure::TlsExpected
+        | TlsFailure::CaCertificate
+        | TlsFailure::Certificate { .. }
+        | TlsFailure::NoHttp2
+        | TlsFailure::Timeout { .. }
+        | TlsFailure::Broken { .. }
+        | TlsFailure::Protocol { .. } => "SLIMTlsError",
     }
 }
 

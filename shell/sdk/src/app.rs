@@ -13,6 +13,7 @@ use slim_session::{
 };
 use tokio::sync::Notify;
 
+use crate::driver::connection::ConnectionId;
 use crate::error::Error;
 use crate::identity::KeyFetcher;
 use crate::invitation::PendingInvitation;
@@ -306,6 +307,25 @@ impl App {
     /// Stops serving a further name.
     pub async fn unsubscribe(&self, name: FullName) -> Result<(), Error> {
         self.command(Command::Unsubscribe { name }).await.map(drop)
+    }
+
+    /// Sends to names with these three components over this connection. Needed only by a process with several
+    /// connections, for names that nobody has been heard from yet: with one connection everything goes over it, and
+    /// whoever spoke is answered where the message came from. Holds for every application of the service, until
+    /// [`remove_route`](Self::remove_route) or the end of the connection.
+    pub async fn set_route(&self, name: FullName, connection: ConnectionId) -> Result<(), Error> {
+        let set = |reply| Request::SetRoute {
+            name,
+            connection,
+            reply,
+        };
+        self.handle.requests.ask(set).await
+    }
+
+    /// Takes [`set_route`](Self::set_route) back; harmless if there was no such route.
+    pub async fn remove_route(&self, name: FullName) -> Result<(), Error> {
+        let remove = |reply| Request::RemoveRoute { name, reply };
+        self.handle.requests.ask(remove).await
     }
 
     /// An open session by its number, accepted or not.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use crate::identity::IdentitySetupError;
 use slim_net::DialError;
+use slim_proto::limits::ROUTES_MAX;
 use slim_session::{CloseReason, CommandError, OperationError, SessionId};
+
+use crate::driver::connection::ConnectionId;
 
 /// The cause of a failure at the edge (socket, thread, node), shared so that an [`Error`] can be cloned.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync + 'static>;
@@ -46,6 +49,15 @@ pub enum Error {
         /// As configured.
         endpoint: String,
     },
+    /// No connection of this service has this number.
+    #[error("there is no connection {connection}; use what connect returned, before disconnect")]
+    ConnectionUnknown {
+        /// As asked for.
+        connection: ConnectionId,
+    },
+    /// Too many routes.
+    #[error("this service has {ROUTES_MAX} routes, which is the limit; remove some that are not needed")]
+    RouteLimit,
     /// The session is over.
     #[error("session {session} closed: {reason}")]
     SessionClosed {

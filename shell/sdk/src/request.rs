@@ -81,6 +81,15 @@ pub(crate) enum Request {
         config: Box<ClientConfig>,
         reply: Reply<ConnectionId>,
     },
+    SetRoute {
+        name: FullName,
+        connection: ConnectionId,
+        reply: Reply<()>,
+    },
+    RemoveRoute {
+        name: FullName,
+        reply: Reply<()>,
+    },
     Disconnect {
         connection: ConnectionId,
         reply: Reply<()>,

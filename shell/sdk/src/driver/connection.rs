@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use slim_config::{Backoff, ClientConfig, Endpoint};
 use slim_router::LinkId;
 
-use super::uplink::{Pace, Uplink};
+use super::uplink::{LinkNumber, Pace, Uplink};
 use crate::error::{Cause, Error};
 use crate::request::Reply;
 
@@ -67,6 +67,8 @@ pub(super) struct Connection {
     users: usize,
     waiting: Vec<Waiting>,
     state: State,
+    /// Every link that is up: the one in use, its successor, and those that end what is under way.
+    links: BTreeMap<LinkNumber, LinkId>,
     /// Who wait for the end of the last link.
     disconnecting: Vec<Reply<()>>,
 }
@@ -135,6 +137,7 @@ impl ConnectionTable {
                 users: 1,
                 waiting,
                 state,
+                links: BTreeMap::new(),
                 disconnecting: Vec::new(),
             };
             self.table.insert(id, connection);
@@ -176,8 +179,38 @@ impl ConnectionTable {
         }
     }
 
-    /// The link is negotiated. `Some` asks the caller to have the names confirmed under this number.
-    pub(super) fn up(&mut self, id: ConnectionId, link: LinkId) -> Option<u64> {
+    /// The only link is negotiated. `Some` asks the caller to have the names confirmed under this number.
+    pub(super) fn up(&mut self, id: ConnectionId, number: LinkNumber, link: LinkId) -> Option<u64> {
+        self.table.get_mut(&id)?.links.insert(number, link);
+        self.use_link(id, link)
+    }
+
+    /// A link that is to replace the one in use is negotiated.
+    pub(super) fn prepared(&mut self, id: ConnectionId, number: LinkNumber, link: LinkId) {
+        if let Some(connection) = self.table.get_mut(&id) {
+            connection.links.insert(number, link);
+        }
+    }
+
+    /// The router sends over this link from now on. The result is that of [`up`](Self::up), if its link was lost
+    /// before this one could replace it.
+    pub(super) fn succeeded(&mut self, link: LinkId) -> Option<(ConnectionId, u64)> {
+        let has_link = |connection: &Connection| connection.links.values().any(|known| *known == link);
+        let mut table = self.table.iter_mut();
+        let (id, connection) = table.find(|(_, connection)| has_link(connection))?;
+        match &mut connection.state {
+            State::Confirming { link: current, .. } | State::Ready { link: current } => {
+                *current = link;
+                None
+            }
+            State::Dialing => {
+                let id = *id;
+                self.use_link(id, link).map(|attempt| (id, attempt))
+            }
+        }
+    }
+
+    fn use_link(&mut self, id: ConnectionId, link: LinkId) -> Option<u64> {
         let connection = self.table.get_mut(&id)?;
         if connection.waiting.is_empty() {
             connection.state = State::Ready { link };
@@ -189,9 +222,28 @@ impl ConnectionTable {
         Some(attempt)
     }
 
-    /// The router's link of a connection.
+    /// The router's link in use.
     pub(super) fn link(&self, id: ConnectionId) -> Option<LinkId> {
         self.table.get(&id)?.state.link()
+    }
+
+    /// The router's link of this number.
+    pub(super) fn numbered(&self, id: ConnectionId, number: LinkNumber) -> Option<LinkId> {
+        self.table.get(&id)?.links.get(&number).copied()
+    }
+
+    /// A link ended; returns which.
+    pub(super) fn ended(&mut self, id: ConnectionId, number: LinkNumber) -> Option<LinkId> {
+        let connection = self.table.get_mut(&id)?;
+        let link = connection.links.remove(&number)?;
+        if connection.state.link() == Some(link) {
+            connection.state = State::Dialing;
+        }
+        Some(link)
+    }
+
+    pub(super) fn contains(&self, id: ConnectionId) -> bool {
+        self.table.contains_key(&id)
     }
 
     /// Every name is confirmed, or one is not. Late news of an earlier link mean nothing.
@@ -210,12 +262,12 @@ impl ConnectionTable {
         }
     }
 
-    /// A dial failed, or a link went down (the returned one). Who waited too often is told; everybody is, if the
-    /// node will not change its mind.
-    pub(super) fn failed(&mut self, id: ConnectionId, cause: &Cause, is_final: bool) -> Option<LinkId> {
-        let connection = self.table.get_mut(&id)?;
-        let link = connection.state.link();
-        connection.state = State::Dialing;
+    /// A dial failed, or the only link was lost. Who waited too often is told; everybody is, if the node will not
+    /// change its mind.
+    pub(super) fn failed(&mut self, id: ConnectionId, cause: &Cause, is_final: bool) {
+        let Some(connection) = self.table.get_mut(&id) else {
+            return;
+        };
         let limit = dials_max(&connection.config);
         let endpoint = connection.config.endpoint.to_string();
         for waiting in &mut connection.waiting {
@@ -238,19 +290,20 @@ impl ConnectionTable {
                 cause,
             }));
         }
-        link
     }
 
-    /// The task of a connection ended; returns the link that it still had.
-    pub(super) fn stopped(&mut self, id: ConnectionId) -> Option<LinkId> {
-        let connection = self.table.remove(&id)?;
+    /// The task of a connection ended; returns the links that it still had.
+    pub(super) fn stopped(&mut self, id: ConnectionId) -> Vec<LinkId> {
+        let Some(connection) = self.table.remove(&id) else {
+            return Vec::new();
+        };
         if self.shared.find(&connection.config.endpoint.to_string()) == Some(id) {
             self.shared.remove(&connection.config.endpoint);
         }
         for reply in connection.disconnecting {
             let _ = reply.send(Ok(()));
         }
-        connection.state.link()
+        connection.links.into_values().collect()
     }
 
     /// Asks every link to end.

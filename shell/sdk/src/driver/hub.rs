@@ -9,7 +9,7 @@ use std::sync::Arc;
 use slim_auth::{Identity, Verifier};
 use slim_crypto::Rng;
 use slim_proto::{Egress, Frame, FullName, Instant, Now};
-use slim_router::{LinkId, LinkInfo, Output, Router, RouterConfig};
+use slim_router::{LinkId, LinkInfo, Output, RouteError, Router, RouterConfig};
 use slim_session::{Command, Counters, Endpoint, EndpointConfig, Outcome, SessionId, SessionSnapshot};
 use tokio::sync::oneshot;
 
@@ -35,6 +35,8 @@ pub(super) struct Hub {
     to_router: VecDeque<(LinkId, Frame)>,
     to_apps: VecDeque<(AppKey, Egress)>,
     unwanted: VecDeque<(AppKey, SessionId)>,
+    /// Links that took over from others, for the book-keeping of connections.
+    succeeded: VecDeque<LinkId>,
 }
 
 /// Even if the driver panics, nobody waits for ever.
@@ -62,6 +64,7 @@ impl Hub {
             to_router: VecDeque::new(),
             to_apps: VecDeque::new(),
             unwanted: VecDeque::new(),
+            succeeded: VecDeque::new(),
         }
     }
 
@@ -211,6 +214,35 @@ impl Hub {
         link
     }
 
+    /// A link to a node is negotiated that is to replace `predecessor`.
+    pub(super) fn successor_up(
+        &mut self,
+        now: Now,
+        info: LinkInfo,
+        sender: UplinkSender,
+        predecessor: LinkId,
+    ) -> LinkId {
+        let link = self.router.handle_successor_up(now, info, predecessor);
+        self.ends.insert(link, LinkEnd::Uplink(sender));
+        self.settle(now);
+        link
+    }
+
+    /// The next link that took over from another.
+    pub(super) fn next_succeeded(&mut self) -> Option<LinkId> {
+        self.succeeded.pop_front()
+    }
+
+    /// Sends to this name over this link when there are several.
+    pub(super) fn prefer_uplink(&mut self, link: LinkId, name: &FullName) -> Result<(), RouteError> {
+        self.router.prefer_uplink(link, name)
+    }
+
+    /// Leaves it to the router again how a name is reached.
+    pub(super) fn forget_preference(&mut self, name: &FullName) {
+        self.router.forget_preference(name);
+    }
+
     pub(super) fn uplink_down(&mut self, now: Now, link: LinkId) {
         self.ends.remove(&link);
         self.router.handle_link_down(now, link);
@@ -355,6 +387,15 @@ impl Hub {
                     tracing::debug!(%link, %reason, "close of a link without socket")
                 }
             },
+            Output::Succeeded {
+                predecessor,
+                successor,
+            } => {
+                if let Some(LinkEnd::Uplink(sender)) = self.ends.get(&predecessor) {
+                    sender.retire();
+                }
+                self.succeeded.push_back(successor);
+            }
             // The router forwards everything here itself.
             Output::PublishFib(_) => {}
         }

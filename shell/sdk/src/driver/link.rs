@@ -8,7 +8,8 @@ use slim_config::ClientConfig;
 use slim_crypto::EphemeralKey;
 use slim_net::egress::{AbortReason, Closing, egress_queue};
 use slim_net::{
-    Clock, DialError, Dialed, EgressReceiver, EgressSender, FrameReader, FrameWriter, LinkEnd, Status, dial,
+    Clock, Credentials, DialError, Dialed, EgressReceiver, EgressSender, FrameReader, FrameWriter, LinkEnd,
+    Status, dial_as,
 };
 use slim_proto::Egress;
 use slim_proto::control::ConnectionType;
@@ -18,7 +19,7 @@ use slim_router::{Dialer, Direction, HandshakeError, LinkInfo, LocalNode};
 use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
 
-use super::uplink::{Event, Events};
+use super::uplink::{Event, Events, LinkNumber};
 use crate::error::{Cause, Error};
 
 /// What a link that is not needed any more gets to write its queue out and to hear the node's end.
@@ -61,12 +62,17 @@ impl OpenError {
     }
 }
 
+/// What a link that was replaced gets for what is under way in both directions: a node of ours takes one second.
+const RETIRE_MAX: Duration = Duration::from_secs(5);
+
 /// How a link ended.
 pub(super) enum Driven {
     /// By itself.
     Lost(LinkLost),
     /// Because it is not wanted any more.
     Stopped,
+    /// Because another does its work.
+    Replaced,
 }
 
 /// Why a link ended by itself.
@@ -105,6 +111,11 @@ impl UplinkSender {
         self.queue.is_closing() || (self.queue.is_empty() && !self.is_writing.load(Ordering::Relaxed))
     }
 
+    /// Another link does the work: what is queued is still written, and what the node still sends is still read.
+    pub(super) fn retire(&self) {
+        self.queue.close(Closing::Finish(Status::ok()));
+    }
+
     /// Cuts the link; it is dialled again.
     pub(super) fn abort(&self) {
         self.abort.notify_one();
@@ -115,11 +126,12 @@ impl Link {
     /// Reaches the node and negotiates the link (wire-routing A4.2).
     pub(super) async fn open(
         config: &ClientConfig,
+        credentials: &Credentials,
         clock: Clock,
         node: &LocalNode,
         link_id: &str,
     ) -> Result<Self, OpenError> {
-        let mut dialed = dial(config).await?;
+        let mut dialed = dial_as(config, credentials).await?;
         let connection_type = match config.connection_type {
             slim_config::ConnectionType::Edge => ConnectionType::Edge,
             slim_config::ConnectionType::Remote => ConnectionType::Remote,
@@ -139,10 +151,16 @@ impl Link {
         Ok(Self { dialed, info })
     }
 
+    /// Resolves when the node asks for another link in place of this one.
+    pub(super) fn leaving(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.dialed.connection.leaving()
+    }
+
     /// Moves frames both ways until the link ends or `stop` does. `room` hears of each batch written.
     pub(super) async fn drive(
         self,
         clock: Clock,
+        number: LinkNumber,
         events: &Events,
         room: &Notify,
         stop: impl Future<Output = ()>,
@@ -160,16 +178,15 @@ impl Link {
             is_writing: Arc::clone(&is_writing),
             abort: Arc::clone(&abort),
         };
-        if !events
-            .tell(Event::Up {
-                info: self.info,
-                sender,
-            })
-            .await
-        {
+        let up = Event::Up {
+            number,
+            info: self.info,
+            sender,
+        };
+        if !events.tell(up).await {
             return Driven::Stopped;
         }
-        let mut reading = std::pin::pin!(read(reader, events));
+        let mut reading = std::pin::pin!(read(reader, number, events));
         let mut writing = std::pin::pin!(write(receiver, writer, &is_writing, room));
         let lost = tokio::select! {
             lost = &mut reading => lost,
@@ -187,16 +204,23 @@ impl Link {
         };
         // Publishers that waited for room must not wait for a link that is gone.
         room.notify_one();
+        if matches!(lost, LinkLost::Closed) {
+            // Our side is finished, because another link took over. The node ends its own when it has written all.
+            if timeout(RETIRE_MAX, reading).await.is_ok() {
+                connection.close_when_done();
+            }
+            return Driven::Replaced;
+        }
         Driven::Lost(lost)
     }
 }
 
-async fn read(mut reader: FrameReader, events: &Events) -> LinkLost {
+async fn read(mut reader: FrameReader, number: LinkNumber, events: &Events) -> LinkLost {
     loop {
         match reader.next().await {
             Ok(frame) => {
-                if !events.tell(Event::Frame(frame)).await {
-                    return LinkLost::Closed;
+                if !events.tell(Event::Frame { number, frame }).await {
+                    return LinkLost::Cut(AbortReason::Closed);
                 }
             }
             Err(end) => return LinkLost::Broken(end),

@@ -6,6 +6,7 @@ pub(crate) mod connection;
 mod endpoints;
 mod hub;
 mod link;
+mod routes;
 mod uplink;
 
 use std::sync::Arc;
@@ -13,14 +14,16 @@ use std::time::Duration;
 
 use slim_crypto::{Rng, os_seed};
 use slim_net::Clock;
-use slim_proto::{Instant, Now};
+use slim_proto::{FullName, Instant, Now};
+use slim_router::LinkInfo;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep_until, timeout};
 
 use connection::{ConnectionId, ConnectionTable, Connections};
 use hub::Hub;
 use link::UplinkSender;
-use uplink::{Event, Events, Surroundings, Uplink, uuid};
+use routes::Routes;
+use uplink::{Event, Events, LinkNumber, Surroundings, Uplink, uuid};
 
 use crate::error::Error;
 use crate::request::{Request, RequestQueues};
@@ -38,6 +41,7 @@ pub(crate) struct Driver {
     rng: Rng,
     hub: Hub,
     connections: ConnectionTable,
+    routes: Routes,
     servers: Arc<Servers>,
     queues: RequestQueues,
     events: mpsc::Receiver<(ConnectionId, Event)>,
@@ -60,6 +64,7 @@ impl Driver {
             hub: Hub::new(Rng::from_seed(rng.derive()), Arc::clone(&queues.wake)),
             rng,
             connections: ConnectionTable::new(connections),
+            routes: Routes::default(),
             servers,
             queues,
             events,
@@ -86,6 +91,7 @@ impl Driver {
                 () = self.queues.wake.left() => self.handle_wake(),
                 () = sleep_until(self.surroundings.clock.timer(deadline)) => self.hub.timeout(self.now()),
             }
+            self.note_successions();
         }
         self.stop().await;
     }
@@ -149,6 +155,18 @@ impl Driver {
                     Uplink::start(config, surroundings, rng, Events { connection, queue })
                 });
             }
+            Request::SetRoute {
+                name,
+                connection,
+                reply,
+            } => {
+                let _ = reply.send(self.set_route(name, connection));
+            }
+            Request::RemoveRoute { name, reply } => {
+                self.hub.forget_preference(&name);
+                self.routes.remove(&name);
+                let _ = reply.send(Ok(()));
+            }
             Request::Disconnect { connection, reply } => self.connections.disconnect(connection, reply),
             Request::Shutdown { flush } => self.begin_stop(flush),
         }
@@ -171,29 +189,69 @@ impl Driver {
     fn handle_event(&mut self, connection: ConnectionId, event: Event) {
         let now = self.now();
         match event {
-            Event::Up { info, sender } => {
-                let link = self.hub.uplink_up(now, *info, sender);
-                if let Some(attempt) = self.connections.up(connection, link) {
-                    self.confirm_names(connection, attempt);
-                }
-            }
-            Event::Frame(frame) => {
-                if let Some(link) = self.connections.link(connection) {
+            Event::Up { number, info, sender } => self.link_up(connection, number, *info, sender),
+            Event::Frame { number, frame } => {
+                if let Some(link) = self.connections.numbered(connection, number) {
                     self.hub.frame(now, link, &frame);
                 }
             }
-            Event::Failed { cause, is_final } => {
-                if let Some(link) = self.connections.failed(connection, &cause, is_final) {
+            Event::Ended { number } => {
+                if let Some(link) = self.connections.ended(connection, number) {
                     self.hub.uplink_down(now, link);
                 }
             }
+            Event::Failed { cause, is_final } => self.connections.failed(connection, &cause, is_final),
             Event::Confirmed { attempt, result } => self.connections.confirmed(connection, attempt, &result),
             Event::Stopped => {
-                if let Some(link) = self.connections.stopped(connection) {
+                self.routes.forget(connection);
+                for link in self.connections.stopped(connection) {
                     self.hub.uplink_down(now, link);
                 }
             }
         }
+    }
+
+    fn link_up(
+        &mut self,
+        connection: ConnectionId,
+        number: LinkNumber,
+        info: LinkInfo,
+        sender: UplinkSender,
+    ) {
+        let now = self.now();
+        if let Some(predecessor) = self.connections.link(connection) {
+            let link = self.hub.successor_up(now, info, sender, predecessor);
+            self.connections.prepared(connection, number, link);
+            return;
+        }
+        let link = self.hub.uplink_up(now, info, sender);
+        for name in self.routes.over(connection) {
+            // The limit was checked when the route was set.
+            let _ = self.hub.prefer_uplink(link, name);
+        }
+        if let Some(attempt) = self.connections.up(connection, number, link) {
+            self.confirm_names(connection, attempt);
+        }
+    }
+
+    /// Connections use the links that the router uses.
+    fn note_successions(&mut self) {
+        while let Some(link) = self.hub.next_succeeded() {
+            if let Some((connection, attempt)) = self.connections.succeeded(link) {
+                self.confirm_names(connection, attempt);
+            }
+        }
+    }
+
+    fn set_route(&mut self, name: FullName, connection: ConnectionId) -> Result<(), Error> {
+        if !self.connections.contains(connection) {
+            return Err(Error::ConnectionUnknown { connection });
+        }
+        if let Some(link) = self.connections.link(connection) {
+            let preferred = self.hub.prefer_uplink(link, &name);
+            preferred.map_err(|_| Error::RouteLimit)?;
+        }
+        self.routes.set(name, connection)
     }
 
     /// Has every name confirmed by the nodes; the result comes as an event. Bounded by the core's deadlines.

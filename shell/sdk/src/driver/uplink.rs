@@ -1,20 +1,22 @@
-//! The task behind one connection: dials, keeps the link, and dials again.
+//! The task behind one connection: dials, keeps the link, replaces it when the node asks for that, and dials again.
 //!
 //! It decides nothing but when to try again. Everything that happens is an [`Event`] for the driver, in order.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use slim_config::{Backoff, ClientConfig};
 use slim_crypto::Rng;
-use slim_net::{Clock, DialPolicy};
+use slim_net::{Clock, Credentials, DialPolicy};
 use slim_proto::{Frame, Instant};
 use slim_router::{LinkInfo, LocalNode};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use super::connection::ConnectionId;
-use super::link::{Driven, Link, UplinkSender};
+use super::link::{Driven, Link, LinkLost, UplinkSender};
 use crate::error::{Cause, Error};
 
 /// Pause between dials while a `connect` waits, unless configured.
@@ -31,20 +33,27 @@ const UNSTABLE_FAILURES_MAX: u32 = 3;
 
 /// What happened to a connection.
 pub(super) enum Event {
-    /// A link is negotiated; frames follow.
+    /// A link is negotiated; frames follow. If there is one already, this is its successor.
     Up {
+        number: LinkNumber,
         info: Box<LinkInfo>,
         sender: UplinkSender,
     },
     /// A frame of the node.
-    Frame(Frame),
-    /// A dial failed, or the link is lost; another dial follows.
+    Frame { number: LinkNumber, frame: Frame },
+    /// A link ended.
+    Ended { number: LinkNumber },
+    /// A dial failed, or the only link is lost; another dial follows.
     Failed { cause: Cause, is_final: bool },
     /// The names that the driver announced under this number are confirmed, or one is not.
     Confirmed { attempt: u64, result: Result<(), Error> },
     /// The task ended, as it was told.
     Stopped,
 }
+
+/// Tells the links of one connection apart, in the order of their coming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LinkNumber(pub(super) u64);
 
 /// The way of a connection's events to the driver.
 #[derive(Clone)]
@@ -93,12 +102,23 @@ pub(super) struct Surroundings {
 
 struct Task {
     config: ClientConfig,
+    credentials: Credentials,
     surroundings: Surroundings,
     node: LocalNode,
     link_id: String,
     rng: Rng,
     wish: watch::Receiver<Wish>,
     events: Events,
+    links: u64,
+    /// Links that were replaced and end what is under way.
+    retiring: JoinSet<Driven>,
+}
+
+/// A link and the task that drives it.
+struct Running {
+    leaving: Pin<Box<dyn Future<Output = ()> + Send>>,
+    since: Instant,
+    task: JoinSet<Driven>,
 }
 
 impl Uplink {
@@ -117,11 +137,12 @@ impl Uplink {
             node_id: surroundings.node_id.to_string(),
             deployment_name: String::new(),
             require_header_mac: config.require_header_mac,
-            enforce_pqc: false,
+            enforce_pqc: config.enforce_pqc,
         };
         // The same for every link of this connection (wire-routing A11.2).
         let link_id = config.link_id.clone().unwrap_or_else(|| uuid(&mut rng));
         let task = Task {
+            credentials: Credentials::of(&config),
             config,
             surroundings,
             node,
@@ -129,6 +150,8 @@ impl Uplink {
             rng,
             wish,
             events,
+            links: 0,
+            retiring: JoinSet::new(),
         };
         tokio::spawn(task.run());
         Self { wish: wish_sender }
@@ -153,29 +176,24 @@ impl Task {
             let mut wish = self.wish.clone();
             let clock = self.surroundings.clock;
             let opened = tokio::select! {
-                opened = Link::open(&self.config, clock, &self.node, &self.link_id) => opened,
+                opened = Link::open(&self.config, &self.credentials, clock, &self.node, &self.link_id) => opened,
                 () = stop_wished(&mut wish) => break,
             };
             let (cause, is_final) = match opened {
-                Ok(link) => {
-                    let since = clock.now().mono;
-                    let stop = stop_wished(&mut wish);
-                    match link
-                        .drive(clock, &self.events, &self.surroundings.room, stop)
-                        .await
-                    {
-                        Driven::Stopped => break,
-                        Driven::Lost(lost) => {
-                            let is_stable = self.age(since) >= STABLE;
-                            failures = if is_stable {
-                                0
-                            } else {
-                                failures.min(UNSTABLE_FAILURES_MAX)
-                            };
-                            (Error::cause(lost), false)
-                        }
+                Ok(link) => match self.keep(link).await {
+                    (Driven::Stopped, _) => break,
+                    (Driven::Lost(lost), since) => {
+                        let is_stable = self.age(since) >= STABLE;
+                        failures = if is_stable {
+                            0
+                        } else {
+                            failures.min(UNSTABLE_FAILURES_MAX)
+                        };
+                        (Error::cause(lost), false)
                     }
-                }
+                    // The last one has no successor.
+                    (Driven::Replaced, _) => (Error::cause(LinkLost::Closed), false),
+                },
                 Err(error) => {
                     let is_final = error.is_final();
                     (error.into_cause(), is_final)
@@ -188,7 +206,72 @@ impl Task {
             failures = failures.saturating_add(1);
             self.pause(failures).await;
         }
+        // Each ends within its own limit.
+        while self.retiring.join_next().await.is_some() {}
         self.events.tell(Event::Stopped).await;
+    }
+
+    /// Keeps a link and, one after the other, its successors; returns how the last one ended and since when it was
+    /// there. A link that is to be replaced stays in use until its successor is.
+    async fn keep(&mut self, link: Link) -> (Driven, Instant) {
+        let mut running = self.start_driving(link);
+        let mut attempt = 0;
+        loop {
+            let leaving = running.leaving.as_mut();
+            tokio::select! {
+                driven = running.task.join_next() => return (ended(driven), running.since),
+                () = leaving => {}
+            }
+            // Clients of one node are asked at about the same time; they need not come back together.
+            attempt += 1;
+            let pause = pause_length(None, Pace::Patient, attempt, self.rng.next_u64());
+            let clock = self.surroundings.clock;
+            let replace = async {
+                sleep(pause).await;
+                Link::open(&self.config, &self.credentials, clock, &self.node, &self.link_id).await
+            };
+            let opened = tokio::select! {
+                driven = running.task.join_next() => return (ended(driven), running.since),
+                opened = replace => opened,
+            };
+            match opened {
+                Ok(link) => {
+                    tracing::debug!(endpoint = %self.config.endpoint, "the link is replaced by a new one");
+                    attempt = 0;
+                    let fresh = self.start_driving(link);
+                    let mut old = std::mem::replace(&mut running, fresh);
+                    self.retiring
+                        .spawn(async move { ended(old.task.join_next().await) });
+                    while self.retiring.try_join_next().is_some() {}
+                }
+                Err(error) => {
+                    let error = error.into_cause();
+                    tracing::debug!(endpoint = %self.config.endpoint, %error, attempt, "no other link yet");
+                    running.leaving = Box::pin(std::future::ready(()));
+                }
+            }
+        }
+    }
+
+    fn start_driving(&mut self, link: Link) -> Running {
+        self.links += 1;
+        let number = LinkNumber(self.links);
+        let leaving = Box::pin(link.leaving());
+        let clock = self.surroundings.clock;
+        let (mut wish, events) = (self.wish.clone(), self.events.clone());
+        let room = Arc::clone(&self.surroundings.room);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let stop = stop_wished(&mut wish);
+            let driven = link.drive(clock, number, &events, &room, stop).await;
+            events.tell(Event::Ended { number }).await;
+            driven
+        });
+        Running {
+            leaving,
+            since: clock.now().mono,
+            task,
+        }
     }
 
     fn age(&self, since: Instant) -> Duration {
@@ -208,6 +291,14 @@ impl Task {
                 changed = self.wish.changed() => if changed.is_err() { return },
             }
         }
+    }
+}
+
+fn ended(driven: Option<Result<Driven, JoinError>>) -> Driven {
+    match driven {
+        Some(Ok(driven)) => driven,
+        // A task that panicked is a link that is gone.
+        Some(Err(_)) | None => Driven::Lost(LinkLost::Closed),
     }
 }
 
