@@ -17,6 +17,7 @@ use crate::driver::connection::ConnectionId;
 use crate::error::Error;
 use crate::identity::KeyFetcher;
 use crate::invitation::PendingInvitation;
+use crate::refusal::{RecentRefusals, Refusal};
 use crate::request::{AppKey, AppLease, NewApp, Request, Requests};
 use crate::service::ServiceHandle;
 use crate::session::{Session, SessionShared};
@@ -91,6 +92,7 @@ struct AppState {
     incoming: VecDeque<Arc<SessionShared>>,
     /// Invitations that nobody looked at yet.
     invitations: VecDeque<Invitation>,
+    refusals: RecentRefusals,
     closed: bool,
 }
 
@@ -130,6 +132,11 @@ impl AppShared {
         drop(state);
         self.changed.notify_waiters();
         true
+    }
+
+    /// Remembers an identity that was not believed.
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        self.lock().refusals.push(refusal);
     }
 
     /// Hands an invitation to `next_invitation`. The core has no more open ones than fit, so the oldest is no question
@@ -354,6 +361,12 @@ impl App {
 
     pub(crate) fn weak(&self) -> Weak<AppHandle> {
         Arc::downgrade(&self.handle)
+    }
+
+    /// The identities that were not believed lately, oldest first; [`counters`](Self::counters) has the number of
+    /// all.
+    pub fn identity_refusals(&self) -> Vec<Refusal> {
+        self.handle.shared.lock().refusals.list()
     }
 
     /// What was refused, dropped and repeated so far.

@@ -39,6 +39,7 @@ mod error;
 pub mod identity;
 mod inbox;
 mod invitation;
+mod refusal;
 mod request;
 pub mod rpc;
 mod servers;
@@ -51,6 +52,7 @@ pub use driver::connection::ConnectionId;
 pub use error::{Cause, Error};
 pub use inbox::Item;
 pub use invitation::{AppOptions, PendingInvitation};
+pub use refusal::Refusal;
 pub use service::Service;
 pub use session::{Acknowledgement, Invited, PublishOptions, Removed, Session};
 

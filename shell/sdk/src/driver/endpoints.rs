@@ -13,6 +13,7 @@ use crate::app::AppShared;
 use crate::error::Error;
 use crate::identity::KeyQuestions;
 use crate::inbox::{End, Item};
+use crate::refusal::Refusal;
 use crate::request::{NewApp, Reply};
 use crate::session::SessionShared;
 use crate::warnings::Refusals;
@@ -138,6 +139,7 @@ impl LocalApp {
             }
             Event::IdentityRefused { peer, error } => {
                 self.refusals.log(now, &self.shared.name, &peer, &error);
+                self.shared.refused(Refusal { peer, error });
             }
             Event::Invited(invitation) => self.shared.ask(invitation),
             Event::InvitationRefused {
