@@ -3,7 +3,7 @@
 //! A link without an [`Access`] may do everything: a node without rules, and applications in this process.
 
 use slim_policy::{Denied, Permissions};
-use slim_proto::{Frame, HeaderView, NameView};
+use slim_proto::{Frame, HeaderView, Name, NameView};
 
 use crate::correspondents::Correspondents;
 use crate::counters::DropReason;
@@ -64,6 +64,13 @@ impl Access {
         match self.permissions.may_publish(destination) {
             Err(_) if self.correspondents.contains(&destination.name()) => Ok(()),
             outcome => outcome.map_err(refused(DropReason::PublishDenied)),
+        }
+    }
+
+    /// Another member of a channel that the link is in. Who may write to a channel may write to its members.
+    pub(crate) fn note_member(&self, channel: &NameView<'_>, member: &Name) {
+        if self.permissions.may_publish(channel).is_ok() {
+            self.correspondents.note(member);
         }
     }
 

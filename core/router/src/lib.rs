@@ -22,6 +22,7 @@ pub mod handshake;
 mod header_mac;
 mod key_agreement;
 mod link;
+mod memberships;
 mod preferences;
 mod restore;
 mod router;

@@ -18,6 +18,7 @@ use crate::counters::{Counters, DropReason};
 use crate::fib::{DefaultRoutes, Fib, Target, TextRoutes};
 use crate::forward::{Ingress, Scratch, forward, subscription_egress};
 use crate::link::{LinkClass, LinkId, LinkInfo};
+use crate::memberships::Memberships;
 use crate::preferences::Preferences;
 use crate::restore;
 use crate::subscriptions::{Bucket, EncodedName, SubscriptionTable};
@@ -112,6 +113,7 @@ pub struct Router {
     stale: BTreeSet<Bucket>,
     uplinks_changed: bool,
     accesses_changed: bool,
+    memberships: Memberships,
     /// Seeds of the tables of correspondents.
     rng: Rng,
     /// What links were refused, for a log; the oldest few.
@@ -150,6 +152,7 @@ impl Router {
             stale: BTreeSet::new(),
             uplinks_changed: false,
             accesses_changed: false,
+            memberships: Memberships::default(),
             refusals: VecDeque::new(),
             unpublished: false,
             outputs: VecDeque::new(),
@@ -204,6 +207,7 @@ impl Router {
         // Before the rest goes: a successor inherits.
         self.succession_link_down(now.mono, link);
         let removed = self.table.remove_link(link);
+        removed.iter().for_each(|key| self.memberships.leave(key));
         debug!(%link, subscriptions = removed.len(), "link down");
         self.stale.extend(removed.iter().map(|key| key.name.bucket));
         if info.is_uplink() {
@@ -357,6 +361,9 @@ impl Router {
             (true, true) => self.subscribe_local(now.mono, link, frame, &header),
             (true, false) => {
                 let outcome = self.insert(link, &header);
+                if outcome.is_ok() {
+                    self.introduce(link, &header);
+                }
                 self.ack(link, header.subscription_id, outcome.clone());
                 outcome.map_err(|_| DropReason::SubscriptionLimit)
             }
@@ -368,8 +375,9 @@ impl Router {
                 let outcome = self
                     .table
                     .unsubscribe(link, &header.destination, header.subscription_id);
-                if outcome.is_ok() {
-                    self.stale.insert(EncodedName::of(&header.destination).bucket);
+                if let Ok(key) = &outcome {
+                    self.memberships.leave(key);
+                    self.stale.insert(key.name.bucket);
                 }
                 self.ack(
                     link,

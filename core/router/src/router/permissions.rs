@@ -64,6 +64,7 @@ impl Router {
         }
         for key in &withdrawn {
             self.table.remove(key);
+            self.memberships.leave(key);
             if class == LinkClass::Local {
                 self.withdraw(now.mono, key);
             }
@@ -76,6 +77,19 @@ impl Router {
     /// itself hears of those from [`Ingress::take_refusal`](crate::Ingress::take_refusal).
     pub fn poll_refusal(&mut self) -> Option<(LinkId, Denied)> {
         self.refusals.pop_front()
+    }
+
+    /// A link subscribed: if that is a channel, its members may write to each other from now on.
+    pub(super) fn introduce(&mut self, link: LinkId, header: &HeaderView<'_>) {
+        let Some(own) = self.state_mut(link).and_then(|state| state.access.clone()) else {
+            return;
+        };
+        for (other, name) in self.memberships.join(link, &own, header) {
+            own.note_member(&header.destination, &name);
+            if let Some(access) = self.state_mut(other).and_then(|state| state.access.clone()) {
+                access.note_member(&header.destination, &header.source.name());
+            }
+        }
     }
 
     pub(super) fn note_refusal(&mut self, link: LinkId, denied: Denied) {
@@ -104,5 +118,7 @@ impl Router {
     }
 }
 
+#[cfg(test)]
+mod recorded;
 #[cfg(test)]
 mod tests;

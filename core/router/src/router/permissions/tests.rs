@@ -1,7 +1,7 @@
 //! What links may do, as a dialogue with a node that has rules.
 
 use slim_policy::{AuthMethod, LinkIdentity, RuleSource, Rules};
-use slim_proto::control::{SubscriptionAck, SubscriptionAction};
+use slim_proto::control::{SubscriptionAck, SubscriptionAction, SubscriptionRequest};
 use slim_proto::{Command, Content, Frame, FullName, Message, MessageKind, NameId, SessionKind};
 
 use super::*;
@@ -321,6 +321,100 @@ fn a_member_answers_those_who_write_to_its_channel() {
     acknowledgement.kind = MessageKind::MsgAck;
     let acknowledgement = Frame::new(acknowledgement.encode()).unwrap();
     assert_eq!(node.receivers(node.bob, &acknowledgement), [node.alice]);
+}
+
+/// `subscribe` with the source that applications write for channels: their own name.
+fn joins(member: &FullName, channel: &FullName, id: u64) -> Frame {
+    SubscriptionRequest {
+        action: SubscriptionAction::Subscribe,
+        source: member.clone(),
+        destination: channel.clone(),
+        identity: String::new(),
+        subscription_id: id,
+    }
+    .encode()
+}
+
+/// A node where alice and bob are reachable under their names, and alice is in the chat.
+fn node_with_a_chat() -> Node {
+    let mut node = Node::new();
+    node.subscribes(node.alice, &alice(), 1).unwrap();
+    node.subscribes(node.bob, &bob(), 1).unwrap();
+    node.router
+        .handle_frame(at(0), node.alice, &joins(&alice(), &chat(), 2));
+    node.sent();
+    node
+}
+
+#[test]
+fn members_of_a_channel_may_write_to_each_other_before_they_were_heard_of() {
+    let mut node = node_with_a_chat();
+    let direct = data(&bob(), &alice(), 1);
+    assert_eq!(node.receivers(node.bob, &direct), [], "not a member yet");
+    node.router
+        .handle_frame(at(0), node.bob, &joins(&bob(), &chat(), 0));
+    assert_eq!(
+        node.receivers(node.bob, &direct),
+        [node.alice],
+        "restored ones count"
+    );
+    assert_eq!(
+        node.receivers(node.bob, &data(&bob(), &alice().without_id(), 1)),
+        []
+    );
+    node.router.handle_link_down(at(1), node.alice);
+    node.router.handle_link_down(at(1), node.bob);
+    assert_eq!(node.router.memberships.channel_count(), 0);
+}
+
+#[test]
+fn a_channel_that_one_may_only_listen_to_introduces_nobody() {
+    let mut node = node_with_a_chat();
+    let listener = RuleSource {
+        subscribe: vec!["org/ns/{subject}".into(), "org/ns/chat".into()],
+        ..RuleSource::default()
+    };
+    let permissions = Rules::compile(false, &[listener])
+        .unwrap()
+        .permissions(&LinkIdentity {
+            subject: Some("bob".into()),
+            ..LinkIdentity::default()
+        });
+    node.router.set_permissions(at(0), node.bob, permissions);
+    node.router
+        .handle_frame(at(0), node.bob, &joins(&bob(), &chat(), 0));
+    assert_eq!(node.receivers(node.bob, &data(&bob(), &alice(), 1)), []);
+}
+
+#[test]
+fn nobody_joins_a_channel_under_a_name_of_others_or_without_an_id() {
+    for (source, channel) in [
+        (alice(), chat()),
+        (bob().without_id(), chat()),
+        (bob(), chat().without_id()),
+    ] {
+        let mut node = Node::new();
+        node.subscribes(node.bob, &bob(), 1).unwrap();
+        node.router
+            .handle_frame(at(0), node.bob, &joins(&source, &channel, 0));
+        assert_eq!(
+            node.router.memberships.channel_count(),
+            0,
+            "{source} in {channel}"
+        );
+    }
+}
+
+#[test]
+fn who_left_a_channel_is_no_longer_introduced() {
+    let mut node = node_with_a_chat();
+    node.router
+        .handle_frame(at(0), node.alice, &unsubscribe(&chat(), 2));
+    node.sent();
+    assert_eq!(node.router.memberships.channel_count(), 0);
+    node.router
+        .handle_frame(at(0), node.bob, &joins(&bob(), &chat(), 0));
+    assert_eq!(node.receivers(node.bob, &data(&bob(), &alice(), 1)), []);
 }
 
 #[test]
