@@ -10,10 +10,12 @@ use super::*;
 use crate::router::RouterConfig;
 use crate::testing::{at, edge, tagged};
 
+const GROUP: &str = include_str!("../../../../proto/vectors/group-3.3.8-mls.jsonl");
+const PLAIN_GROUP: &str = include_str!("../../../../proto/vectors/group-3.3.8-plain.jsonl");
+const PAIR: &str = include_str!("../../../../proto/vectors/p2p-3.3.8-mls.jsonl");
+
 /// The frames that applications sent, in order, each with its application.
-fn recorded(file: &str) -> Vec<(String, Frame)> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/vectors");
-    let text = std::fs::read_to_string(format!("{folder}/{file}.jsonl")).unwrap();
+fn recorded(text: &str) -> Vec<(String, Frame)> {
     let frames = text.lines().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         (line["to"] == "node").then(|| {
@@ -36,11 +38,11 @@ fn texts(texts: &[&str]) -> Vec<String> {
 }
 
 /// Replays a conversation and returns the router after it.
-fn replay(file: &str, rules: &Rules) -> Router {
+fn replay(recording: &str, rules: &Rules) -> Router {
     let mut router = Router::new(RouterConfig::default(), [5; 32]);
     let mut links = BTreeMap::new();
     let mut sent = 0;
-    for (app, frame) in recorded(file) {
+    for (app, frame) in recorded(recording) {
         let link = *links.entry(app.clone()).or_insert_with(|| {
             let permissions = rules.permissions(&LinkIdentity {
                 subject: Some(app),
@@ -56,7 +58,7 @@ fn replay(file: &str, rules: &Rules) -> Router {
         while router.poll_output().is_some() {}
         sent += 1;
     }
-    assert!(sent > 10, "{file} has {sent} frames");
+    assert!(sent > 10, "{sent} frames");
     router
 }
 
@@ -68,7 +70,7 @@ fn refusals(router: &mut Router) -> Vec<String> {
 
 #[test]
 fn a_published_group_works_under_rules_that_name_nobody_but_itself() {
-    for file in ["group-3.3.8-mls", "group-3.3.8-plain"] {
+    for recording in [GROUP, PLAIN_GROUP] {
         let members = RuleSource {
             subscribe: texts(&["org/ns/{subject}", "org/ns/chan"]),
             publish: texts(&["org/ns/chan"]),
@@ -84,12 +86,12 @@ fn a_published_group_works_under_rules_that_name_nobody_but_itself() {
             file,
             &Rules::compile(false, &[members.clone(), moderator]).unwrap(),
         );
-        assert_eq!(refusals(&mut router), Vec::<String>::new(), "{file}");
+        assert_eq!(refusals(&mut router), Vec::<String>::new());
         assert!(router.counters().copies > 50, "{:?}", router.counters());
         // The same without the right to invite ends at its first step.
-        let mut router = replay(file, &Rules::compile(false, &[members]).unwrap());
+        let mut router = replay(recording, &Rules::compile(false, &[members]).unwrap());
         let refused = refusals(&mut router);
-        assert_eq!(refused[0], r#""alice" may not invite "org/ns/bob""#, "{file}");
+        assert_eq!(refused[0], r#""alice" may not invite "org/ns/bob""#);
     }
 }
 
@@ -104,10 +106,7 @@ fn a_published_pair_works_under_a_rule_for_its_initiator_alone() {
         invite: Some(texts(&["org/ns/bob"])),
         ..RuleSource::default()
     };
-    let mut router = replay(
-        "p2p-3.3.8-mls",
-        &Rules::compile(false, &[everybody, initiator]).unwrap(),
-    );
+    let mut router = replay(PAIR, &Rules::compile(false, &[everybody, initiator]).unwrap());
     assert_eq!(refusals(&mut router), Vec::<String>::new());
     assert!(router.counters().copies > 10, "{:?}", router.counters());
 }
