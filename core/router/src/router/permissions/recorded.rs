@@ -83,7 +83,7 @@ fn a_published_group_works_under_rules_that_name_nobody_but_itself() {
             ..RuleSource::default()
         };
         let mut router = replay(
-            file,
+            recording,
             &Rules::compile(false, &[members.clone(), moderator]).unwrap(),
         );
         assert_eq!(refusals(&mut router), Vec::<String>::new());
