@@ -243,11 +243,13 @@ impl<'a> ShownTls<'a> {
                 shown.cert_pem = Some("[PEM]");
                 shown.key_pem = Some("[redacted]");
             }
+            // The line is in the form of a generation that knew no agent.
+            CertificateSource::Spire(_) => {}
         }
         match &tls.client_ca {
             Some(CaSource::File { path }) => shown.client_ca_file = Some(path),
             Some(CaSource::Pem { .. }) => shown.client_ca_pem = Some("[PEM]"),
-            None => {}
+            Some(CaSource::Spire(_)) | None => {}
         }
         shown
     }

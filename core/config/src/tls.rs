@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::auth::SpireConfig;
 use crate::plain::Plain;
 use crate::secret::SecretText;
 
@@ -116,6 +117,8 @@ pub enum CertificateSource {
         /// Its private key.
         key: SecretText,
     },
+    /// An X.509-SVID of the local SPIRE agent; `target_spiffe_id` says which. Renewed by the agent, without a reload.
+    Spire(SpireConfig),
 }
 
 /// Certificates of CAs; all of a bundle count.
@@ -131,6 +134,10 @@ pub enum CaSource {
         /// The text.
         data: String,
     },
+    /// The bundles of the local SPIRE agent; a peer is then judged by its SPIFFE id, not by its host name, and the
+    /// system's list does not count. `trust_domains` says whose identities are believed (none: those of the own trust
+    /// domain), `target_spiffe_id` that the peer must be this one.
+    Spire(SpireConfig),
 }
 
 impl CertificateSource {
@@ -140,6 +147,9 @@ impl CertificateSource {
                 .with("cert", cert.as_path())
                 .with("key", key.as_path()),
             Self::Pem { cert, key } => Plain::typed("pem").with("cert", cert).with("key", key),
+            Self::Spire(spire) => Plain::typed("spire")
+                .with_some("socket_path", spire.socket_path.as_deref())
+                .with_some("target_spiffe_id", spire.target_spiffe_id.as_ref()),
         }
     }
 }
@@ -149,6 +159,10 @@ impl CaSource {
         match self {
             Self::File { path } => Plain::typed("file").with("path", path.as_path()),
             Self::Pem { data } => Plain::typed("pem").with("data", data),
+            Self::Spire(spire) => Plain::typed("spire")
+                .with_some("socket_path", spire.socket_path.as_deref())
+                .with_some("target_spiffe_id", spire.target_spiffe_id.as_ref())
+                .with_any("trust_domains", &spire.trust_domains),
         }
     }
 }

@@ -109,12 +109,12 @@ fn keys_of_later_releases_are_refused_by_name() {
     }
     for (tls, message) in [
         (
-            "source: {type: spire, socket_path: a}",
-            "tls.source: not supported yet; remove the key or set it to {type: none}",
+            "source: {type: spire, trust_domains: [a]}",
+            "tls.source.trust_domains: unknown key",
         ),
         (
-            "source: {type: file, cert: a, key: b}, client_ca: {type: spire}",
-            "tls.client_ca: not supported yet; remove the key or set it to {type: none}",
+            "source: {type: file, cert: a, key: b}, client_ca: {type: spire, jwt_audiences: [a]}",
+            "tls.client_ca.jwt_audiences: unknown key",
         ),
     ] {
         let text = with_server(&format!("{{endpoint: '127.0.0.1:1', tls: {{{tls}}}}}"));

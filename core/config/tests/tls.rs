@@ -4,7 +4,7 @@ use std::path::Path;
 
 use slim_config::{
     CaSource, CertificateSource, ClientConfig, ClientTls, Loaded, SecretText, ServerConfig, ServerTls,
-    TlsVersion,
+    SpireConfig, TlsVersion,
 };
 
 fn server(tls: &str) -> Loaded<ServerConfig> {
@@ -280,7 +280,7 @@ fn what_is_missing_twice_or_of_no_use_is_named() {
         ),
         (
             r#"{"source": {"type": "vault"}}"#,
-            "tls.source.type: \"vault\" is none of file, pem, none",
+            "tls.source.type: \"vault\" is none of file, pem, spire, none",
         ),
         (
             r#"{"source": {"type": "file", "cert": "c"}}"#,
@@ -322,4 +322,34 @@ fn what_is_missing_twice_or_of_no_use_is_named() {
     ] {
         assert_eq!(client(entry).err().as_deref(), Some(message), "{entry}");
     }
+}
+
+#[test]
+fn a_spire_agent_gives_certificates_and_cas_on_both_sides() {
+    let server = r#"{"endpoint": "127.0.0.1:1", "tls": {
+        "source": {"type": "spire"},
+        "client_ca": {"type": "spire", "socket_path": "/s", "trust_domains": ["example.org"]}
+    }}"#;
+    let tls = ServerConfig::from_json_text(server).unwrap().config.tls.unwrap();
+    assert_eq!(tls.source, CertificateSource::Spire(SpireConfig::default()));
+    let client_ca = SpireConfig {
+        socket_path: Some("/s".into()),
+        trust_domains: vec!["example.org".to_owned()],
+        ..SpireConfig::default()
+    };
+    assert_eq!(tls.client_ca, Some(CaSource::Spire(client_ca)));
+    let client = r#"{"endpoint": "127.0.0.1:1", "tls": {
+        "source": {"type": "spire", "target_spiffe_id": "spiffe://example.org/alice"},
+        "ca_source": {"type": "spire", "target_spiffe_id": "spiffe://example.org/node"}
+    }}"#;
+    let tls = ClientConfig::from_json_text(client).unwrap().config.tls.unwrap();
+    let named = |id: &str| SpireConfig {
+        target_spiffe_id: Some(id.to_owned()),
+        ..SpireConfig::default()
+    };
+    assert_eq!(
+        tls.source,
+        Some(CertificateSource::Spire(named("spiffe://example.org/alice")))
+    );
+    assert_eq!(tls.ca, Some(CaSource::Spire(named("spiffe://example.org/node"))));
 }

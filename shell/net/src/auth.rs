@@ -14,6 +14,7 @@ mod key_file;
 mod oidc;
 mod refusals;
 mod static_token;
+mod svid;
 
 pub use authenticator::{Admission, AuthSetupError, Authenticator, identity_below};
 pub use credentials::{CredentialError, Credentials};

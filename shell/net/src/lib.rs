@@ -23,4 +23,4 @@ pub use grpc::server::{Accepted, ConnectionEnd, ConnectionSettings, Peer, serve_
 pub use grpc::status::{Code, Status};
 pub use grpc::stream::{FrameReader, FrameWriter, LinkEnd};
 pub use listen::{ListenError, Listener};
-pub use tls::{ClientCertificate, TlsAcceptor, TlsConnector, TlsFailure, TlsSetupError};
+pub use tls::{ClientCertificate, SpiffePeerError, TlsAcceptor, TlsConnector, TlsFailure, TlsSetupError};

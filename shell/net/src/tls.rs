@@ -17,6 +17,7 @@ mod connect;
 mod failure;
 mod material;
 mod probe;
+mod spiffe;
 mod subject;
 
 pub use accept::{AcceptTlsError, Secured, TlsAcceptor};
@@ -24,6 +25,8 @@ pub use certificate::ClientCertificate;
 pub use connect::TlsConnector;
 pub use failure::TlsFailure;
 pub use material::{Origin, TlsSetupError};
+pub use spiffe::SpiffePeerError;
+
 pub(crate) use probe::Probe;
 
 /// The one protocol that is spoken under TLS. A listener selects it; a dialer offers it and accepts listeners that

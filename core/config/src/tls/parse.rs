@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use super::{CaSource, CertificateSource, ClientTls, ServerTls, TlsVersion};
+use crate::auth::SpireConfig;
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{ConfigError, Problem, Warning};
 use crate::field::Field;
-use crate::neutral::{is_none, says_only};
+use crate::neutral::is_none;
 use crate::secret::SecretText;
 use crate::section::Section;
 use crate::table::{Block, Key, Kind, Status};
@@ -51,8 +52,35 @@ static CA_PEM: Block = Block {
     keys: &[Key::new("data", Kind::Text, "the text").required()],
 };
 
-const SOURCE: Kind = Kind::Typed(&[&SOURCE_FILE, &SOURCE_PEM]);
-const CA: Kind = Kind::Typed(&[&CA_FILE, &CA_PEM]);
+static SOURCE_SPIRE: Block = Block {
+    name: "spire",
+    doc: "An X.509-SVID of the local SPIRE agent, which also renews it.",
+    keys: &[
+        AGENT,
+        Key::new(
+            "target_spiffe_id",
+            Kind::Text,
+            "which of several identities to use",
+        )
+        .without("the agent's first"),
+    ],
+};
+
+static CA_SPIRE: Block = Block {
+    name: "spire",
+    doc: "The bundles of the local SPIRE agent; a peer is judged by its SPIFFE id, not by its host name.",
+    keys: &[
+        AGENT,
+        Key::new("target_spiffe_id", Kind::Text, "who the peer must be").without("any of the trust domains"),
+        Key::new("trust_domains", Kind::Texts, "whose identities are believed").without("those of its own"),
+    ],
+};
+
+const AGENT: Key =
+    Key::new("socket_path", Kind::Path, "the socket of the Workload API").without("`SPIFFE_ENDPOINT_SOCKET`");
+
+const SOURCE: Kind = Kind::Typed(&[&SOURCE_FILE, &SOURCE_PEM, &SOURCE_SPIRE]);
+const CA: Kind = Kind::Typed(&[&CA_FILE, &CA_PEM, &CA_SPIRE]);
 
 const INSECURE: Key = Key::new("insecure", Kind::Bool, "`true`: plain text").or("false");
 const VERSION: Key = Key::new(
@@ -267,11 +295,13 @@ fn server_name(field: &Field<'_>) -> Result<String, ConfigError> {
 
 /// Certificate and key: `source`, or a pair of old keys with one warning.
 fn certificate(section: &Section<'_>) -> Result<Option<CertificateSource>, ConfigError> {
-    if let Some(field) = section.field("source") {
-        refuse_spire(field)?;
+    if section.field("source").is_some() {
         let Some(source) = section.typed("source")? else {
             return Ok(None);
         };
+        if source.block().name == SOURCE_SPIRE.name {
+            return Ok(Some(CertificateSource::Spire(agent(&source)?)));
+        }
         let (cert, key) = (source.text("cert")?, source.text("key")?);
         return Ok(Some(if source.block().name == SOURCE_FILE.name {
             CertificateSource::File {
@@ -313,11 +343,16 @@ fn certificate(section: &Section<'_>) -> Result<Option<CertificateSource>, Confi
 
 /// Certificates of CAs under `[new, old file, old text]`.
 fn ca(section: &Section<'_>, [new, file, pem]: [&'static str; 3]) -> Result<Option<CaSource>, ConfigError> {
-    if let Some(field) = section.field(new) {
-        refuse_spire(field)?;
+    if section.field(new).is_some() {
         let Some(source) = section.typed(new)? else {
             return Ok(None);
         };
+        if source.block().name == CA_SPIRE.name {
+            return Ok(Some(CaSource::Spire(SpireConfig {
+                trust_domains: source.texts("trust_domains")?,
+                ..agent(&source)?
+            })));
+        }
         return Ok(Some(if source.block().name == CA_FILE.name {
             CaSource::File {
                 path: PathBuf::from(source.text("path")?),
@@ -342,16 +377,11 @@ fn ca(section: &Section<'_>, [new, file, pem]: [&'static str; 3]) -> Result<Opti
     Ok(data.map(|data| CaSource::Pem { data }))
 }
 
-/// Certificates of a SPIRE agent come with a later release.
-fn refuse_spire(field: &Field<'_>) -> Result<(), ConfigError> {
-    let Ok(entries) = field.entries() else {
-        return Ok(());
-    };
-    let is_spire = |(key, value): &(&str, Field<'_>)| *key == "type" && says_only(value.value(), "spire");
-    if entries.iter().any(is_spire) {
-        return Err(field.error(Problem::NotYet {
-            neutral: Some("{type: none}"),
-        }));
-    }
-    Ok(())
+/// Which agent, and which identity.
+fn agent(section: &Section<'_>) -> Result<SpireConfig, ConfigError> {
+    Ok(SpireConfig {
+        socket_path: section.text_if("socket_path")?.map(Into::into),
+        target_spiffe_id: section.text_if("target_spiffe_id")?,
+        ..SpireConfig::default()
+    })
 }

@@ -14,6 +14,7 @@ use slim_crypto::jwa::TokenKeyError;
 use slim_http::HttpSetupError;
 use slim_policy::{AuthMethod, LinkIdentity, PolicyError};
 use slim_proto::UnixTime;
+use slim_spiffe::SpiffeError;
 
 use super::basic::BasicCheck;
 use super::bearer::BearerCheck;
@@ -95,6 +96,9 @@ pub enum AuthSetupError {
     /// Keys cannot be fetched.
     #[error(transparent)]
     Http(#[from] HttpSetupError),
+    /// The SPIFFE agent gives no bundles.
+    #[error("auth: {0}")]
+    Spiffe(#[from] SpiffeError),
     /// A secret that everybody knows.
     #[error("the secret that checks tokens cannot be used: {0}")]
     Secret(TokenKeyError),
@@ -120,11 +124,8 @@ impl Authenticator {
             Some(ServerAuth::Oidc(config)) => {
                 Check::Bearer(Box::new(BearerCheck::oidc(config, clock).await?))
             }
-            Some(ServerAuth::Spire(_)) => {
-                return Err(AuthSetupError::Unsupported {
-                    what: "auth type spire",
-                    instead: "use mutual TLS with the agent's bundle as tls.client_ca, or jwt with its keys",
-                });
+            Some(ServerAuth::Spire(config)) => {
+                Check::Bearer(Box::new(BearerCheck::spire(config, clock).await?))
             }
         };
         Ok(Some(Self {

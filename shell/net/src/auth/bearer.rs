@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use serde_json::Value;
 use slim_auth::{IdentityError, JwtRules, LinkClaims, LinkVerdicts, LinkVerifier};
-use slim_config::{JwtServerAuth, JwtSource, JwtVerification, OidcServerAuth, SubjectBinding};
+use slim_config::{JwtServerAuth, JwtSource, JwtVerification, OidcServerAuth, SpireConfig, SubjectBinding};
 use slim_crypto::os_seed;
 use slim_policy::{AuthMethod, ClaimPolicy, LinkIdentity};
 use slim_proto::UnixTime;
@@ -16,6 +16,7 @@ use super::authenticator::{AuthSetupError, Reason};
 use super::basic::credential;
 use super::issuer_keys::IssuerKeys;
 use super::key_file::KeyFile;
+use super::svid::SvidKeys;
 use crate::clock::Clock;
 
 /// Signature, claims, policy.
@@ -31,6 +32,7 @@ enum Keys {
     Fixed(LinkVerifier),
     File(KeyFile),
     Issuers(IssuerKeys),
+    Svids(SvidKeys),
 }
 
 impl BearerCheck {
@@ -80,6 +82,11 @@ impl BearerCheck {
         let keys = IssuerKeys::start(verifier, config.timeout, config.jwks_ttl, clock).await?;
         let (policy, life) = (config.policy.as_deref(), config.claim_cache_ttl);
         Self::with(AuthMethod::Oidc, Keys::Issuers(keys), policy, life, clock)
+    }
+
+    pub(super) async fn spire(config: &SpireConfig, clock: Clock) -> Result<Self, AuthSetupError> {
+        let keys = Keys::Svids(SvidKeys::start(config, clock).await?);
+        Self::with(AuthMethod::Spire, keys, None, Duration::ZERO, clock)
     }
 
     fn with(
@@ -133,6 +140,7 @@ impl BearerCheck {
             Keys::Fixed(verifier) => verifier.verify(token, self.clock.now().unix),
             Keys::File(keys) => keys.verifier().await.verify(token, self.clock.now().unix),
             Keys::Issuers(keys) => keys.verify(token).await,
+            Keys::Svids(keys) => keys.verify(token),
         };
         let claims = Arc::new(verified?);
         self.verdicts()

@@ -14,11 +14,13 @@ use slim_auth::{IdentityError, JwtSigner, LinkSigner};
 use slim_config::{ClientAuth, ClientConfig, ClientJwtAuth, JwtKeyFormat, JwtSource};
 use slim_crypto::jwa::{Algorithm, TokenKeyError, TokenSigningKey};
 use slim_crypto::{Rng, os_seed};
+use slim_spiffe::SpiffeError;
 use zeroize::Zeroizing;
 
 use super::files::{self, FileError};
 use super::oidc::{OidcError, OidcTokens};
 use super::static_token::StaticToken;
+use super::svid::SvidTokens;
 use crate::clock::Clock;
 
 /// How one configured link proves who it is. Clones share what was fetched, so keep it from dial to dial.
@@ -39,8 +41,7 @@ enum Kind {
     StaticJwt(StaticToken),
     Jwt(ClientJwtAuth),
     Oidc(Box<OidcTokens>),
-    /// A kind that the configuration knows and this release cannot do.
-    Unsupported(&'static str),
+    Svid(Box<SvidTokens>),
 }
 
 /// Why there is nothing to show. Nothing was sent to the node.
@@ -64,12 +65,9 @@ pub enum CredentialError {
     /// The token cannot stand in a header.
     #[error("the token is empty or has characters that no token has; check the file")]
     NotSendable,
-    /// A kind of credential that this release cannot make.
-    #[error("auth type {kind:?} is not available here; use basic, jwt, static_jwt or oidc")]
-    Unsupported {
-        /// As configured.
-        kind: &'static str,
-    },
+    /// The SPIFFE agent gives no token.
+    #[error("auth: {0}")]
+    Spiffe(#[from] SpiffeError),
 }
 
 impl CredentialError {
@@ -77,12 +75,8 @@ impl CredentialError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Oidc(error) => error.is_transient(),
-            Self::File(_)
-            | Self::Key(_)
-            | Self::KeyFormat
-            | Self::Claims(_)
-            | Self::NotSendable
-            | Self::Unsupported { .. } => false,
+            Self::Spiffe(error) => error.is_transient(),
+            Self::File(_) | Self::Key(_) | Self::KeyFormat | Self::Claims(_) | Self::NotSendable => false,
         }
     }
 }
@@ -100,7 +94,7 @@ impl Credentials {
             Some(ClientAuth::StaticJwt(config)) => Kind::StaticJwt(StaticToken::new(config, clock)),
             Some(ClientAuth::Jwt(config)) => Kind::Jwt(config.clone()),
             Some(ClientAuth::Oidc(config)) => Kind::Oidc(Box::new(OidcTokens::new(config.clone(), clock))),
-            Some(ClientAuth::Spire(_)) => Kind::Unsupported("spire"),
+            Some(ClientAuth::Spire(config)) => Kind::Svid(Box::new(SvidTokens::new(config.clone()))),
         };
         let is_exposed = config.tls.is_none() && !config.endpoint.is_loopback();
         Self(Arc::new(Inner {
@@ -125,7 +119,7 @@ impl Credentials {
             Kind::StaticJwt(token) => token.token().await?,
             Kind::Jwt(config) => self.sign(config).await?,
             Kind::Oidc(tokens) => tokens.token().await?,
-            Kind::Unsupported(kind) => return Err(CredentialError::Unsupported { kind }),
+            Kind::Svid(tokens) => tokens.token().await?,
         };
         let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         let header = is_token.then(|| sensitive("Bearer ", &token)).flatten();
@@ -195,7 +189,7 @@ impl fmt::Debug for Credentials {
             Kind::StaticJwt(_) => "Credentials(static_jwt, [redacted])",
             Kind::Jwt(_) => "Credentials(jwt, [redacted])",
             Kind::Oidc(_) => "Credentials(oidc, [redacted])",
-            Kind::Unsupported(_) => "Credentials(unsupported)",
+            Kind::Svid(_) => "Credentials(spire, [redacted])",
         })
     }
 }
