@@ -34,6 +34,14 @@ impl AuthMethod {
     }
 }
 
+/// Who somebody is: a subject, with everything that makes it unique.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Principal {
+    subject: Box<str>,
+    issuer: Option<Box<str>>,
+    method: AuthMethod,
+}
+
 /// The verified identity of a link. Never the identity inside messages: a node does not check that one.
 ///
 /// The default is a link that proved nothing.
@@ -49,7 +57,23 @@ pub struct LinkIdentity {
     pub claims: Value,
 }
 
+impl Principal {
+    /// The subject alone, for people.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+}
+
 impl LinkIdentity {
+    /// Who it is; `None` if it proved no subject.
+    pub fn principal(&self) -> Option<Principal> {
+        Some(Principal {
+            subject: self.subject.as_deref()?.into(),
+            issuer: self.issuer.as_deref().map(Into::into),
+            method: self.method,
+        })
+    }
+
     /// The value of a claim, by the path of its name: `email`, or `realm.role` for a claim inside an object.
     pub(crate) fn claim(&self, path: &str) -> Option<&Value> {
         // A claim whose own name has dots (they are common: URLs) is meant before one inside another.

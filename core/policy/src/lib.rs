@@ -39,7 +39,7 @@ mod permissions;
 mod rules;
 
 pub use claim_policy::{ClaimPolicy, PolicyError};
-pub use identity::{AuthMethod, LinkIdentity};
+pub use identity::{AuthMethod, LinkIdentity, Principal};
 pub use pattern::{NamePattern, PatternError};
 pub use permissions::{Action, Denied, Permissions};
 pub use rules::{RuleError, RuleSource, Rules, RulesError};

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use slim_proto::NameView;
+
+use crate::identity::Principal;
 use slim_proto::limits::NAME_COMPONENT_BYTES_MAX;
 use slim_proto::name::component_hash;
 
@@ -16,7 +18,7 @@ use slim_proto::name::component_hash;
 /// A check costs up to eight binary searches and allocates only for a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions {
-    holder: Option<Arc<str>>,
+    holder: Option<Arc<Principal>>,
     subscribe: PatternSet,
     publish: PatternSet,
     invite: PatternSet,
@@ -42,8 +44,8 @@ pub struct Denied {
     pub action: Action,
     /// The three components as sent (without id), cut where they are too long for a name.
     pub name: String,
-    /// The subject of the link; `None` if it proved none.
-    pub holder: Option<Arc<str>>,
+    /// Who tried; `None` if the link proved no subject.
+    pub holder: Option<Arc<Principal>>,
 }
 
 /// The patterns of one action, by which components they fix (a bit each).
@@ -79,17 +81,22 @@ impl Permissions {
     }
 
     pub(crate) fn of(
-        holder: Option<&str>,
+        holder: Option<Principal>,
         subscribe: PatternSet,
         publish: PatternSet,
         invite: PatternSet,
     ) -> Self {
         Self {
-            holder: holder.map(Into::into),
+            holder: holder.map(Arc::new),
             subscribe,
             publish,
             invite,
         }
+    }
+
+    /// Whose permissions these are; `None` for those of nobody in particular.
+    pub fn holder(&self) -> Option<&Arc<Principal>> {
+        self.holder.as_ref()
     }
 
     /// Whether the link may receive what is sent to this name, and speak as it.
@@ -213,7 +220,7 @@ impl Action {
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.holder {
-            Some(holder) => write!(f, "{holder:?}")?,
+            Some(holder) => write!(f, "{:?}", holder.subject())?,
             None => f.write_str("a link without identity")?,
         }
         let to = match self.action {

@@ -127,7 +127,7 @@ impl Rules {
             return Permissions::everything();
         }
         Permissions::of(
-            identity.subject.as_deref(),
+            identity.principal(),
             PatternSet::new(subscribe),
             PatternSet::new(publish),
             PatternSet::new(invite),

@@ -2,7 +2,10 @@
 //!
 //! A link without an [`Access`] may do everything: a node without rules, and applications in this process.
 
-use slim_policy::{Denied, Permissions};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use slim_policy::{Denied, Permissions, Principal};
 use slim_proto::{Frame, HeaderView, Name, NameView};
 
 use crate::correspondents::Correspondents;
@@ -22,6 +25,44 @@ pub(crate) struct Refusal {
     pub(crate) reason: DropReason,
     /// What to log; `None` if the frame is broken rather than forbidden.
     pub(crate) denied: Option<Denied>,
+}
+
+/// The permissions of everybody with an identity who has a link. A second link of somebody, after a reconnect or
+/// in the place of an older one, may answer whom the first one could.
+#[derive(Debug, Default)]
+pub(crate) struct Principals {
+    by_holder: BTreeMap<Arc<Principal>, Weak<Access>>,
+}
+
+impl Principals {
+    /// The access of another link with exactly these permissions, or a new one.
+    pub(crate) fn access(&mut self, permissions: Permissions, seed: u64) -> Arc<Access> {
+        let Some(holder) = permissions.holder().cloned() else {
+            // Two links without identity are not known to be the same somebody.
+            return Arc::new(Access::new(permissions, seed));
+        };
+        let known = self.by_holder.get(&holder).and_then(Weak::upgrade);
+        match known {
+            Some(known) if known.permissions == permissions => known,
+            Some(_) | None => {
+                let access = Arc::new(Access::new(permissions, seed));
+                self.by_holder.insert(holder, Arc::downgrade(&access));
+                access
+            }
+        }
+    }
+
+    /// Forgets those who are gone, once there may be more of them than others.
+    pub(crate) fn sweep(&mut self, links: usize) {
+        if self.by_holder.len() > 2 * links + 16 {
+            self.by_holder.retain(|_, access| access.strong_count() > 0);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.by_holder.len()
+    }
 }
 
 impl Access {

@@ -11,7 +11,7 @@ use slim_proto::limits::{SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_LINK_MAX};
 use slim_proto::{Egress, Frame, FrameKind, HeaderView, Instant, Now};
 use tracing::{debug, trace};
 
-use crate::access::Access;
+use crate::access::{Access, Principals};
 use crate::acks::{Answered, PendingRequests};
 use crate::announcements::Announcements;
 use crate::counters::{Counters, DropReason};
@@ -114,6 +114,8 @@ pub struct Router {
     uplinks_changed: bool,
     accesses_changed: bool,
     memberships: Memberships,
+    /// What those with an identity may do; several links of one share it.
+    principals: Principals,
     /// Seeds of the tables of correspondents.
     rng: Rng,
     /// What links were refused, for a log; the oldest few.
@@ -153,6 +155,7 @@ impl Router {
             uplinks_changed: false,
             accesses_changed: false,
             memberships: Memberships::default(),
+            principals: Principals::default(),
             refusals: VecDeque::new(),
             unpublished: false,
             outputs: VecDeque::new(),

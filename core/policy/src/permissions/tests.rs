@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use slim_proto::{FullName, NameId, Prefix};
 
 use super::*;
+use crate::LinkIdentity;
 
 fn set(patterns: &[[&str; 3]]) -> PatternSet {
     let filled = patterns
@@ -17,7 +18,11 @@ fn name(path: &str) -> FullName {
 }
 
 fn permissions(subscribe: PatternSet, publish: PatternSet, invite: PatternSet) -> Permissions {
-    Permissions::of(Some("bob"), subscribe, publish, invite)
+    let bob = LinkIdentity {
+        subject: Some("bob".into()),
+        ..LinkIdentity::default()
+    };
+    Permissions::of(bob.principal(), subscribe, publish, invite)
 }
 
 #[test]

@@ -8,7 +8,6 @@ use slim_proto::{FrameKind, HeaderView, NameView, Now};
 use tracing::debug;
 
 use super::Router;
-use crate::access::Access;
 use crate::counters::DropReason;
 use crate::link::{LinkClass, LinkId, LinkInfo};
 
@@ -34,14 +33,20 @@ impl Router {
     /// is "none".
     pub fn set_permissions(&mut self, now: Now, link: LinkId, permissions: Permissions) -> usize {
         let seed = self.rng.next_u64();
-        let Some(state) = self.state_mut(link) else {
+        self.principals.sweep(self.links.len());
+        let Some(state) = self
+            .links
+            .get_mut(link.slot as usize)
+            .filter(|state| state.generation == link.generation)
+        else {
             return 0;
         };
         let before = state.access.as_ref().map(|access| access.permissions());
         if before == Some(&permissions) || (before.is_none() && permissions.allow_everything()) {
             return 0;
         }
-        state.access = (!permissions.allow_everything()).then(|| Arc::new(Access::new(permissions, seed)));
+        let restricted = !permissions.allow_everything();
+        state.access = restricted.then(|| self.principals.access(permissions, seed));
         let access = state.access.clone();
         let class = state.ingress.link().class;
         self.uplinks_changed |= state.ingress.link().is_uplink();

@@ -368,6 +368,71 @@ fn members_of_a_channel_may_write_to_each_other_before_they_were_heard_of() {
 }
 
 #[test]
+fn a_second_link_of_somebody_may_answer_whom_the_first_one_could() {
+    let mut node = Node::new();
+    node.subscribes(node.alice, &alice(), 1).unwrap();
+    node.subscribes(node.bob, &bob(), 1).unwrap();
+    let written = data(&alice(), &bob(), 1);
+    assert_eq!(node.receivers(node.alice, &written), [node.bob]);
+    let answer = data(&bob(), &alice(), 1);
+    let second = node.router.handle_link_up_as(at(1), edge(), permissions("bob"));
+    assert_eq!(node.receivers(second, &answer), [node.alice]);
+    // The older one may end meanwhile.
+    node.router.handle_link_down(at(1), node.bob);
+    assert_eq!(node.receivers(second, &answer), [node.alice]);
+    // Somebody else of that name is not the same, nor are two who proved nothing.
+    let namesake = rules().permissions(&LinkIdentity {
+        subject: Some("bob".into()),
+        method: AuthMethod::Jwt,
+        issuer: Some("https://elsewhere.example".into()),
+        ..LinkIdentity::default()
+    });
+    let other = node.router.handle_link_up_as(at(2), edge(), namesake);
+    assert_eq!(node.receivers(other, &answer), []);
+}
+
+#[test]
+fn links_without_identity_do_not_answer_for_each_other() {
+    let mut node = Node::new();
+    node.subscribes(node.alice, &alice(), 1).unwrap();
+    let anonymous = Rules::compile(
+        false,
+        &[RuleSource {
+            subscribe: vec!["org/ns/open".into()],
+            ..RuleSource::default()
+        }],
+    )
+    .unwrap()
+    .permissions(&LinkIdentity::default());
+    let one = node.router.handle_link_up_as(at(0), edge(), anonymous.clone());
+    let other = node.router.handle_link_up_as(at(0), edge(), anonymous);
+    let open = name("org/ns/open").with_id(NameId(1));
+    node.subscribes(one, &open, 1).unwrap();
+    assert_eq!(node.receivers(node.alice, &data(&alice(), &open, 1)), [one]);
+    let answer = data(&open, &alice(), 1);
+    assert_eq!(node.receivers(other, &answer), []);
+    assert_eq!(node.receivers(one, &answer), [node.alice]);
+}
+
+#[test]
+fn who_is_gone_is_forgotten() {
+    let mut node = Node::new();
+    for number in 0..200 {
+        let subject = format!("guest-{number}");
+        let link = node
+            .router
+            .handle_link_up_as(at(0), edge(), permissions(&subject));
+        node.router.handle_link_down(at(0), link);
+        node.sent();
+    }
+    assert!(
+        node.router.principals.len() < 50,
+        "{}",
+        node.router.principals.len()
+    );
+}
+
+#[test]
 fn a_channel_that_one_may_only_listen_to_introduces_nobody() {
     let mut node = node_with_a_chat();
     let listener = RuleSource {
