@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use slim_auth::{JwtBundles, SpiffeId, TrustDomain};
+use slim_auth::{JwtBundles, TrustDomain};
 use slim_config::SpireConfig;
 use tokio::sync::watch;
 
+use crate::address::target;
 use crate::error::SpiffeError;
 use crate::keeper::{Keeper, Outage};
 use crate::workload_api::{JwtBundleStream, WorkloadApi};
@@ -14,6 +15,19 @@ use crate::workload_api::{JwtBundleStream, WorkloadApi};
 pub struct BundleSource(Keeper<JwtBundles>);
 
 impl BundleSource {
+    /// Bundles of the configured trust domains, or of that of the own identity: then a token is fetched to know it.
+    pub async fn of(config: &SpireConfig) -> Result<Self, SpiffeError> {
+        let api = WorkloadApi::of(config)?;
+        let trust_domains = if config.trust_domains.is_empty() {
+            let id = target(config)?;
+            let own = api.fetch_jwt_svid(&config.jwt_audiences, id.as_ref()).await?;
+            vec![own.id.trust_domain().clone()]
+        } else {
+            trust_domains(config)?
+        };
+        Self::start(api, trust_domains).await
+    }
+
     /// Fetches the first bundles; one of each trust domain must be there. Belongs to the current runtime.
     pub async fn start(api: WorkloadApi, trust_domains: Vec<TrustDomain>) -> Result<Self, SpiffeError> {
         let (all, stream) = api.jwt_bundles().await?;
@@ -68,11 +82,8 @@ async fn follow(
     }
 }
 
-/// Whose identities are believed: the configured trust domains, or that of the own identity.
-pub fn trusted_domains(config: &SpireConfig, own: &SpiffeId) -> Result<Vec<TrustDomain>, SpiffeError> {
-    if config.trust_domains.is_empty() {
-        return Ok(vec![own.trust_domain().clone()]);
-    }
+/// The configured trust domains; none means that of the own identity.
+pub fn trust_domains(config: &SpireConfig) -> Result<Vec<TrustDomain>, SpiffeError> {
     let parse = |text: &String| {
         text.parse().map_err(|error| SpiffeError::Configured {
             key: "trust_domains",

@@ -20,7 +20,7 @@ mod x509;
 mod x509_source;
 
 pub use address::{WorkloadAddress, default_socket, target};
-pub use bundle_source::{BundleSource, trusted_domains};
+pub use bundle_source::{BundleSource, trust_domains};
 pub use error::{AddressError, SpiffeError};
 pub use token_source::{Svid, TokenSource};
 pub use workload_api::{JwtBundleStream, WorkloadApi, X509Stream};

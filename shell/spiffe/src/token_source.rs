@@ -3,10 +3,12 @@
 use std::fmt;
 
 use slim_auth::{SpiffeId, SvidClaims};
+use slim_config::SpireConfig;
 use slim_proto::UnixTime;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use crate::address::target;
 use crate::error::SpiffeError;
 use crate::keeper::{Keeper, Outage, unix_time};
 use crate::schedule::use_time;
@@ -53,6 +55,12 @@ impl fmt::Debug for Svid {
 pub struct TokenSource(Keeper<Svid>);
 
 impl TokenSource {
+    /// Tokens of the configured identity for the configured audiences and these further ones.
+    pub async fn of(config: &SpireConfig, further: &[String]) -> Result<Self, SpiffeError> {
+        let audiences = [&config.jwt_audiences, further].concat();
+        Self::start(WorkloadApi::of(config)?, audiences, target(config)?).await
+    }
+
     /// Fetches the first token; without one there is no source. Belongs to the current runtime.
     pub async fn start(
         api: WorkloadApi,

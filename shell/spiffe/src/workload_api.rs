@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use slim_auth::{JwtBundles, KeySet, SpiffeId, TrustDomain, read_svid};
+use slim_config::SpireConfig;
 
 use crate::address::WorkloadAddress;
 use crate::call::{self, Answers};
@@ -25,6 +26,11 @@ impl WorkloadApi {
     /// Nothing is asked before the first call.
     pub fn new(address: WorkloadAddress) -> Self {
         Self { address }
+    }
+
+    /// The configured agent.
+    pub fn of(config: &SpireConfig) -> Result<Self, SpiffeError> {
+        Ok(Self::new(WorkloadAddress::of(config)?))
     }
 
     /// A token for these audiences, of the identity `id` or of the agent's first.

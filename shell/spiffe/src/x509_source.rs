@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use slim_auth::SpiffeId;
+use slim_config::SpireConfig;
 use tokio::sync::watch;
 
+use crate::address::target;
 use crate::error::SpiffeError;
 use crate::keeper::{Keeper, Outage};
 use crate::workload_api::{WorkloadApi, X509Stream};
@@ -15,6 +17,11 @@ use crate::x509::Certificates;
 pub struct X509Source(Keeper<Arc<Certificates>>);
 
 impl X509Source {
+    /// Certificates of the configured identity.
+    pub async fn of(config: &SpireConfig) -> Result<Self, SpiffeError> {
+        Self::start(WorkloadApi::of(config)?, target(config)?).await
+    }
+
     /// Fetches the first certificates; without them there is no source. Belongs to the current runtime.
     pub async fn start(api: WorkloadApi, id: Option<SpiffeId>) -> Result<Self, SpiffeError> {
         let (first, stream) = api.x509_svids(id).await?;

@@ -1,0 +1,175 @@
+//! The dialling side of TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig as Settings, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use slim_config::{ClientConfig, ClientTls, Scheme, TlsVersion};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use super::failure::TlsFailure;
+use super::material::{Believed, Own, TlsSetupError, Written, add_roots, add_system_roots, certified_key};
+use super::{ALPN, in_background, provider, versions};
+
+/// What a dialer needs for its handshakes: whom it believes, and what it shows.
+#[derive(Clone, Debug)]
+pub struct TlsConnector {
+    settings: Arc<Settings>,
+    name: ServerName<'static>,
+    version: TlsVersion,
+}
+
+impl TlsConnector {
+    /// Reads what is configured; `None` for a plain-text link. An endpoint whose scheme says the opposite is an error.
+    pub async fn load(config: &ClientConfig) -> Result<Option<Self>, TlsSetupError> {
+        let endpoint = config.endpoint.to_string();
+        let Some(tls) = config.tls.clone() else {
+            return if config.endpoint.scheme() == Some(Scheme::Https) {
+                Err(TlsSetupError::SchemeIsTls { endpoint })
+            } else {
+                Ok(None)
+            };
+        };
+        if config.endpoint.scheme() == Some(Scheme::Http) {
+            return Err(TlsSetupError::SchemeIsPlain { endpoint });
+        }
+        let name = tls
+            .server_name
+            .as_deref()
+            .unwrap_or_else(|| config.endpoint.host());
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| TlsSetupError::ServerName {
+            name: name.to_owned(),
+        })?;
+        let version = tls.version;
+        let own = match &tls.source {
+            Some(source) => Some(Own::of(source.clone()).await?),
+            None => None,
+        };
+        let believed = match &tls.ca {
+            Some(ca) => Some(Believed::of("tls.ca_source", ca.clone()).await?),
+            None => None,
+        };
+        let settings = in_background(move || settings(&tls, own.as_ref(), believed.as_ref())).await?;
+        Ok(Some(Self {
+            settings: Arc::new(settings),
+            name,
+            version,
+        }))
+    }
+
+    /// One handshake within `limit`.
+    pub(crate) async fn connect<Io>(&self, io: Io, limit: Duration) -> Result<TlsStream<Io>, TlsFailure>
+    where
+        Io: AsyncRead + AsyncWrite + Unpin,
+    {
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.settings));
+        match timeout(limit, connector.connect(self.name.clone(), io)).await {
+            Err(_) => Err(TlsFailure::Timeout { limit }),
+            Ok(Err(error)) => Err(self.explain_io(error)),
+            Ok(Ok(stream)) => Ok(stream),
+        }
+    }
+
+    fn explain_io(&self, error: std::io::Error) -> TlsFailure {
+        match error.get_ref().and_then(|error| error.downcast_ref()) {
+            Some(error) => self.explain(error),
+            None => TlsFailure::Broken { error },
+        }
+    }
+
+    /// What a failure of the library means. Some come after the handshake: a listener that refuses the client's
+    /// certificate says so when the client believes to be done.
+    pub(crate) fn explain(&self, error: &rustls::Error) -> TlsFailure {
+        TlsFailure::of(error, self.version)
+    }
+}
+
+fn settings(
+    tls: &ClientTls,
+    own: Option<&Own>,
+    believed: Option<&Believed>,
+) -> Result<Settings, TlsSetupError> {
+    let provider = provider();
+    let builder = Settings::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions(tls.version))
+        .map_err(TlsSetupError::Settings)?;
+    let builder = match believed {
+        _ if tls.skip_verify => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(BelieveEverybody(provider))),
+        Some(Believed::Spiffe(peers)) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(peers) as Arc<_>),
+        Some(Believed::Cas(ca)) => builder.with_root_certificates(roots(Some(ca), tls.system_roots)?),
+        None => builder.with_root_certificates(roots(None, tls.system_roots)?),
+    };
+    let mut settings = match own {
+        Some(Own::Pair { cert, key }) => builder.with_client_cert_resolver(certified_key(cert, key)?),
+        Some(Own::Svid(svid)) => builder.with_client_cert_resolver(Arc::clone(svid) as Arc<_>),
+        None => builder.with_no_client_auth(),
+    };
+    settings.alpn_protocols = vec![ALPN.to_vec()];
+    settings.resumption = Resumption::disabled();
+    Ok(settings)
+}
+
+fn roots(ca: Option<&Written>, system_roots: bool) -> Result<RootCertStore, TlsSetupError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(ca) = ca {
+        add_roots(&mut roots, "tls.ca_source", ca)?;
+    }
+    if system_roots {
+        add_system_roots(&mut roots);
+    }
+    if roots.is_empty() {
+        return Err(TlsSetupError::NoSystemRoots);
+    }
+    Ok(roots)
+}
+
+/// `insecure_skip_verify`: only the signature of the handshake is checked, which everybody can make.
+#[derive(Debug)]
+struct BelieveEverybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for BelieveEverybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -55,7 +55,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    authority: Authority,
+    /// One server stands behind all agents of a trust domain.
+    authority: Arc<Mutex<Authority>>,
     ids: Vec<String>,
     jwt_life: Duration,
     federated: Vec<Federated>,
@@ -76,8 +77,20 @@ impl Agent {
     /// Starts an agent that gives these identities, the first being the default, on the current runtime. The socket's
     /// folder must exist.
     pub fn start(socket: &Path, trust_domain: &str, ids: &[&str]) -> std::io::Result<Self> {
+        let authority = Arc::new(Mutex::new(Authority::new(trust_domain)));
+        Self::with(socket, authority, ids)
+    }
+
+    /// Starts another agent of the same trust domain, on another machine so to say. It hears of changes when it is told
+    /// to [`renew_certificates`](Self::renew_certificates).
+    pub fn beside(&self, socket: &Path, ids: &[&str]) -> std::io::Result<Self> {
+        let authority = Arc::clone(&self.state().authority);
+        Self::with(socket, authority, ids)
+    }
+
+    fn with(socket: &Path, authority: Arc<Mutex<Authority>>, ids: &[&str]) -> std::io::Result<Self> {
         let state = State {
-            authority: Authority::new(trust_domain),
+            authority,
             ids: ids.iter().map(|id| (*id).to_owned()).collect(),
             jwt_life: Duration::from_secs(300),
             federated: Vec::new(),
@@ -131,13 +144,13 @@ impl Agent {
 
     /// Tokens are signed with another key from now on. The one before stays in the bundle.
     pub fn rotate_jwt_key(&self) {
-        self.state().authority.rotate_jwt_key();
+        self.state().authority().rotate_jwt_key();
         self.tell();
     }
 
     /// The newest key is the only one from now on.
     pub fn forget_old_jwt_keys(&self) {
-        self.state().authority.forget_old_jwt_keys();
+        self.state().authority().forget_old_jwt_keys();
         self.tell();
     }
 
@@ -148,13 +161,13 @@ impl Agent {
 
     /// Certificates are issued by another CA from now on, and the one before is believed no longer.
     pub fn replace_ca(&self) {
-        self.state().authority.replace_ca();
+        self.state().authority().replace_ca();
         self.tell();
     }
 
     /// The bundles of another agent's trust domain are given out, too, as they are now.
     pub fn federate(&self, other: &Self) {
-        let federated = other.state().authority.federated();
+        let federated = other.state().authority().federated();
         self.state().federated.push(federated);
         self.tell();
     }
@@ -178,7 +191,7 @@ impl Agent {
     /// A token as the agent would give it, for tests that need one of somebody.
     pub fn token(&self, id: &str, audiences: &[String]) -> String {
         let state = self.state();
-        state.authority.token(id, audiences, state.jwt_life)
+        state.authority().token(id, audiences, state.jwt_life)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -187,6 +200,12 @@ impl Agent {
 
     fn tell(&self) {
         self.shared.changed.send_replace(());
+    }
+}
+
+impl State {
+    fn authority(&self) -> MutexGuard<'_, Authority> {
+        self.authority.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -118,7 +118,7 @@ fn answer(state: &State, asked: &Asked) -> Result<Vec<u8>, Refusal> {
     if let Some(refusal) = &state.refusal {
         return Err(refusal.clone());
     }
-    let authority = &state.authority;
+    let authority = state.authority();
     if state.ids.is_empty() && asked.method != "FetchJWTBundles" {
         return Err(refusal(PERMISSION_DENIED, "no identity issued"));
     }
