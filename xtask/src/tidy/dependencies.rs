@@ -59,6 +59,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
             "slim-crypto",
             "slim-auth",
             "slim-mls",
+            "slim-rpc",
             "slim-router",
             "slim-policy",
             "slim-session",
