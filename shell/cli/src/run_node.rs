@@ -4,7 +4,7 @@ use std::path::Path;
 
 use slim_node::config_file::{self, LoadError};
 use slim_node::log::{self, LogError};
-use slim_node::process::{self, RunError};
+use slim_node::process::{self, Reload, RunError};
 
 /// Why the process ends with an error; one line each.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,11 @@ pub(crate) enum NodeError {
 
 pub(crate) fn run(path: &Path) -> Result<(), NodeError> {
     let loaded = config_file::load(path)?;
-    log::start(&loaded.config.tracing)?;
-    process::run(&loaded)?;
+    let log = log::start(&loaded.config.tracing)?;
+    let reload = Reload {
+        path: path.to_owned(),
+        log,
+    };
+    process::run(loaded, &reload)?;
     Ok(())
 }

@@ -37,6 +37,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AcceptPolicy {
     pub(crate) require_header_mac: bool,
+    pub(crate) enforce_pqc: bool,
     pub(crate) negotiation_timeout: Duration,
 }
 
@@ -134,6 +135,7 @@ async fn negotiate(
     let request = reader.next().await?;
     let local = LocalNode {
         require_header_mac: policy.require_header_mac,
+        enforce_pqc: policy.enforce_pqc,
         ..shared.local.clone()
     };
     let acceptor = Acceptor::new(shared.clock.now(), local);

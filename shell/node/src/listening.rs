@@ -1,26 +1,58 @@
-//! One listener: accepts sockets and serves their connections until the service drains.
+//! One listener: accepts sockets and serves their connections until it is to stop.
 
 use std::sync::Arc;
 
+use slim_config::ServerConfig;
 use slim_net::grpc::server::Peer;
 use slim_net::listen::AcceptedSocket;
-use slim_net::{ConnectionSettings, Listener, TlsAcceptor, serve_connection};
+use slim_net::{
+    AuthSetupError, Authenticator, ConnectionSettings, Listener, TlsAcceptor, TlsSetupError, serve_connection,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::debug;
 
 use crate::link_driver::{AcceptPolicy, accept};
 use crate::service::Shared;
 
-/// Accepts until the service drains; returns when the last connection is gone.
-pub(crate) async fn listen(
-    shared: Arc<Shared>,
-    listener: Listener,
+/// How a listener treats a connection. Replaced as a whole; a connection keeps what it was accepted with.
+#[derive(Debug)]
+pub(crate) struct Serving {
     tls: Option<TlsAcceptor>,
-    settings: ConnectionSettings,
+    settings: Arc<ConnectionSettings>,
     policy: AcceptPolicy,
-) {
-    let settings = Arc::new(settings);
+}
+
+/// Why a listener cannot serve as it is configured.
+#[derive(Debug)]
+pub(crate) enum ServingError {
+    Tls(TlsSetupError),
+    Auth(AuthSetupError),
+}
+
+impl Serving {
+    /// Reads the certificates and keys that are configured.
+    pub(crate) async fn load(config: &ServerConfig) -> Result<Self, ServingError> {
+        let tls = TlsAcceptor::load(config).await.map_err(ServingError::Tls)?;
+        let authenticator = Authenticator::load(config).await.map_err(ServingError::Auth)?;
+        Ok(Self {
+            tls,
+            settings: Arc::new(ConnectionSettings {
+                authenticator: authenticator.map(Arc::new),
+                ..ConnectionSettings::from(config)
+            }),
+            policy: AcceptPolicy {
+                require_header_mac: config.require_header_mac,
+                enforce_pqc: config.enforce_pqc,
+                negotiation_timeout: config.negotiation_timeout,
+            },
+        })
+    }
+}
+
+/// Accepts until the listener is to stop; returns when the last connection is gone.
+pub(crate) async fn listen(shared: Arc<Shared>, listener: Listener, serving: watch::Receiver<Arc<Serving>>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -29,9 +61,13 @@ pub(crate) async fn listen(
             // Finished connections leave the set; an empty set never gets here.
             Some(_) = connections.join_next() => continue,
         };
-        let (shared, settings) = (Arc::clone(&shared), Arc::clone(&settings));
+        let shared = Arc::clone(&shared);
+        let (tls, settings, policy) = {
+            let serving = serving.borrow();
+            (serving.tls.clone(), Arc::clone(&serving.settings), serving.policy)
+        };
         // Two kinds of task, so that a plain-text connection carries no TLS state.
-        if let Some(tls) = tls.clone() {
+        if let Some(tls) = tls {
             connections.spawn(secure(shared, tls, settings, policy, accepted));
         } else {
             connections.spawn(async move {

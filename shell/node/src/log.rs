@@ -7,14 +7,15 @@ use std::io::IsTerminal as _;
 
 use slim_config::TracingConfig;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{Layer as _, Registry};
 
 /// Why logging did not start.
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +41,40 @@ pub enum LogError {
     Started(#[from] TryInitError),
 }
 
+/// Changes what is logged by a process that logs.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    filter: reload::Handle<Targets, Registry>,
+    /// What `RUST_LOG` says holds until the end.
+    is_fixed: bool,
+}
+
+impl LogControl {
+    /// From now on the level and the filters of this configuration hold; the columns stay as they are. False if
+    /// `RUST_LOG` says what is logged.
+    pub fn apply(&self, config: &TracingConfig) -> Result<bool, LogError> {
+        let filter = filter(config)?;
+        if self.is_fixed {
+            return Ok(false);
+        }
+        // It fails if the subscriber is gone, and then there is nothing to filter.
+        Ok(self.filter.reload(filter).is_ok())
+    }
+}
+
 /// Starts logging to standard output for the whole process. `RUST_LOG` wins over the configuration.
-pub fn start(config: &TracingConfig) -> Result<(), LogError> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(text) if !text.is_empty() => text
-            .parse()
-            .map_err(|reason| LogError::Environment { text, reason })?,
-        _ => filter(config)?,
+pub fn start(config: &TracingConfig) -> Result<LogControl, LogError> {
+    let (filter, is_fixed) = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => {
+            let parsed = text.parse();
+            (
+                parsed.map_err(|reason| LogError::Environment { text, reason })?,
+                true,
+            )
+        }
+        _ => (filter(config)?, false),
     };
+    let (filter, handle) = reload::Layer::new(filter);
     let colour =
         std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let layer = tracing_subscriber::fmt::layer()
@@ -56,7 +83,10 @@ pub fn start(config: &TracingConfig) -> Result<(), LogError> {
         .with_writer(std::io::stdout)
         .with_filter(filter);
     tracing_subscriber::registry().with(layer).try_init()?;
-    Ok(())
+    Ok(LogControl {
+        filter: handle,
+        is_fixed,
+    })
 }
 
 /// The filter of a configuration: our own code at `log_level`, libraries from `warn` on, then the written filters.

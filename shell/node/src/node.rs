@@ -16,7 +16,7 @@ use crate::service::{Service, plain_text_note};
 /// first.
 #[derive(Debug)]
 pub struct Node {
-    services: Vec<Service>,
+    pub(crate) services: Vec<Service>,
 }
 
 /// Why a node did not start. What had started is stopped again.
@@ -72,6 +72,11 @@ pub enum StartError {
     },
 }
 
+/// What is worth a warning when a service starts.
+pub(crate) fn service_notes(config: &ServiceConfig) -> Vec<String> {
+    plain_text_note(&config.servers).into_iter().collect()
+}
+
 /// The node was not done in time; the rest was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not drained within {limit:?}; the remaining links were cut")]
@@ -114,7 +119,7 @@ impl Node {
         let mut services = Vec::with_capacity(configs.len());
         for config in configs {
             info!(target: "slim", "Starting service: {}", config.id);
-            notes.extend(plain_text_note(&config.servers));
+            notes.extend(service_notes(config));
             services.push(Service::start(config, std::mem::take(&mut notes)).await?);
         }
         Ok(Self { services })
@@ -136,7 +141,7 @@ impl Node {
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         self.services
             .iter()
-            .flat_map(|service| service.local_addresses.iter().copied())
+            .flat_map(|service| service.listeners.iter().map(|listener| listener.address))
             .collect()
     }
 

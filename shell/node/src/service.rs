@@ -1,14 +1,11 @@
 //! One service of a node: a router with its listeners and outgoing links.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use slim_config::{Endpoint, ServerConfig, ServiceConfig, ServiceId};
+use slim_config::{ClientConfig, ServerConfig, ServiceConfig, ServiceId};
 use slim_crypto::{Rng, os_seed};
 use slim_net::listen::ConnectionLimits;
-use slim_net::{
-    Authenticator, Clock, ConnectionSettings, Listener, TlsAcceptor, TlsConnector, TlsSetupError,
-};
+use slim_net::{Clock, Listener, TlsConnector};
 use slim_policy::Rules;
 use slim_router::{LocalNode, Router, RouterConfig};
 use tokio::sync::watch;
@@ -18,14 +15,13 @@ use tracing::{debug, info};
 use crate::access::{self, listener_without_rules};
 use crate::counters::Totals;
 use crate::fib_cell::FibCell;
-use crate::link_driver::AcceptPolicy;
 use crate::links::LinkTable;
-use crate::listening::listen;
+use crate::listening::{Serving, ServingError};
 use crate::node::StartError;
+use crate::parts::{Running, RunningListener, RunningUplink};
 use crate::router_task::{RouterHandle, RouterTask};
-use crate::uplink::keep_up;
 
-/// What every task of a service shares.
+/// What every task of a service shares, and the end of the part that it belongs to.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
@@ -33,16 +29,29 @@ pub(crate) struct Shared {
     pub(crate) router: RouterHandle,
     pub(crate) fib: Arc<FibCell>,
     pub(crate) links: Arc<LinkTable>,
-    pub(crate) totals: Totals,
+    pub(crate) totals: Arc<Totals>,
     drain: watch::Receiver<bool>,
 }
 
 impl Shared {
-    /// Resolves when the service is to stop.
+    /// The same for one part of the service, which has its own end.
+    pub(crate) fn with_drain(&self, drain: watch::Receiver<bool>) -> Self {
+        Self {
+            clock: self.clock,
+            local: self.local.clone(),
+            router: self.router.clone(),
+            fib: Arc::clone(&self.fib),
+            links: Arc::clone(&self.links),
+            totals: Arc::clone(&self.totals),
+            drain,
+        }
+    }
+
+    /// Resolves when this part of the service is to stop.
     pub(crate) fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut drain = self.drain.clone();
         async move {
-            // The sender lives as long as the service; its loss means the same.
+            // The sender lives as long as the part; its loss means the same.
             let _ = drain.wait_for(|draining| *draining).await;
         }
     }
@@ -57,9 +66,15 @@ impl Shared {
 pub(crate) struct Service {
     pub(crate) id: ServiceId,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) local_addresses: Vec<SocketAddr>,
-    drain: watch::Sender<bool>,
-    tasks: JoinSet<()>,
+    pub(crate) listeners: Vec<RunningListener>,
+    pub(crate) uplinks: Vec<RunningUplink>,
+    /// Parts that were told to end while the service goes on.
+    pub(crate) ending: Vec<Running>,
+    /// Of all listeners together.
+    pub(crate) limits: ConnectionLimits,
+    /// What is logged by a thread of the runtime, which then has its name.
+    first_words: JoinSet<()>,
+    rng: Rng,
     router_task: AbortHandle,
 }
 
@@ -68,75 +83,52 @@ impl Service {
     /// own task.
     pub(crate) async fn start(config: &ServiceConfig, notes: Vec<String>) -> Result<Self, StartError> {
         info!(target: "slim_service", "starting service");
-        let tls_error = |endpoint: &Endpoint, error: TlsSetupError| StartError::Tls {
-            service: config.id.to_string(),
-            endpoint: endpoint.to_string(),
-            error: Box::new(error),
-        };
-        for client in &config.clients {
-            // Read again at each dial; here only so that a wrong path stops the start and not the link.
-            let loaded = TlsConnector::load(client).await;
-            loaded.map_err(|error| tls_error(&client.endpoint, error))?;
-        }
-        let mut listeners = Vec::with_capacity(config.servers.len());
+        check_clients(config).await?;
         let limits = ConnectionLimits::default();
+        let mut listeners = Vec::with_capacity(config.servers.len());
         for server in &config.servers {
-            info!(target: "slim_service", "starting server {}", server.endpoint);
-            info!(target: "slim_service", config = %server, "server configured: setting it up");
-            let tls = TlsAcceptor::load(server).await;
-            let tls = tls.map_err(|error| tls_error(&server.endpoint, error))?;
-            let authenticator = Authenticator::load(server).await;
-            let authenticator = authenticator.map_err(|error| StartError::Auth {
-                service: config.id.to_string(),
-                endpoint: server.endpoint.to_string(),
-                error: Box::new(error),
-            })?;
-            let bound = Listener::bind(&server.endpoint, limits.clone()).await;
-            let listener = bound.map_err(|error| StartError::Listen {
-                service: config.id.to_string(),
-                error,
-            })?;
-            debug!(target: "slim_service", address = %listener.local_address(), "listening");
-            listeners.push((listener, tls, authenticator, server.clone()));
+            listeners.push(bind(config, server, &limits).await?);
         }
         let rules = compile_rules(config)?;
         let mut rng = Rng::from_seed(os_seed());
-        let (drain, drain_receiver) = watch::channel(false);
-        let (shared, router_task) = wire_up(config, rules, &mut rng, drain_receiver);
-
-        let mut tasks = JoinSet::new();
-        let mut local_addresses = Vec::with_capacity(listeners.len());
-        tasks.spawn(async move {
+        let (shared, router_task) = wire_up(config, rules, &mut rng);
+        let mut first_words = JoinSet::new();
+        first_words.spawn(async move {
             info!(target: "slim_service", "running service");
             for note in notes {
                 tracing::warn!(target: "slim_service", "{note}");
             }
         });
-        for (listener, tls, authenticator, server) in listeners {
-            local_addresses.push(listener.local_address());
-            let policy = AcceptPolicy {
-                require_header_mac: server.require_header_mac,
-                negotiation_timeout: server.negotiation_timeout,
-            };
-            let settings = ConnectionSettings {
-                authenticator: authenticator.map(Arc::new),
-                ..ConnectionSettings::from(&server)
-            };
-            tasks.spawn(listen(Arc::clone(&shared), listener, tls, settings, policy));
+        let mut service = Self {
+            id: config.id.clone(),
+            shared: Arc::new(shared),
+            listeners: Vec::with_capacity(listeners.len()),
+            uplinks: Vec::with_capacity(config.clients.len()),
+            ending: Vec::new(),
+            limits,
+            first_words,
+            rng,
+            router_task,
+        };
+        for (server, (listener, serving)) in config.servers.iter().zip(listeners) {
+            service.start_listener(server.clone(), listener, serving);
         }
         for client in &config.clients {
-            let mut seed = [0; 32];
-            rng.fill(&mut seed);
-            tasks.spawn(keep_up(Arc::clone(&shared), client.clone(), seed));
+            service.start_uplink(client.clone());
         }
-        Ok(Self {
-            id: config.id.clone(),
-            shared,
-            local_addresses,
-            drain,
-            tasks,
-            router_task,
-        })
+        Ok(service)
+    }
+
+    pub(crate) fn start_listener(&mut self, config: ServerConfig, listener: Listener, serving: Serving) {
+        let running = RunningListener::start(&self.shared, config, listener, serving);
+        self.listeners.push(running);
+    }
+
+    pub(crate) fn start_uplink(&mut self, config: ClientConfig) {
+        let mut seed = [0; 32];
+        self.rng.fill(&mut seed);
+        self.uplinks
+            .push(RunningUplink::start(&self.shared, config, seed));
     }
 
     /// Whether the service has the rules that it needs.
@@ -155,9 +147,70 @@ impl Service {
 
     /// Stops accepting and ends every link; returns when the last task is done. Drop it to cut the rest.
     pub(crate) async fn drain(&mut self) {
-        self.drain.send_replace(true);
-        while self.tasks.join_next().await.is_some() {}
+        let listeners = self.listeners.iter_mut().map(|part| &mut part.running);
+        let uplinks = self.uplinks.iter_mut().map(|part| &mut part.running);
+        let mut parts: Vec<&mut Running> = listeners.chain(uplinks).chain(&mut self.ending).collect();
+        for part in &parts {
+            part.stop();
+        }
+        for part in &mut parts {
+            part.ended().await;
+        }
+        while self.first_words.join_next().await.is_some() {}
     }
+}
+
+/// Reads the certificates of the clients. They are read again at each dial; here only so that a wrong path stops the
+/// start and not the link.
+pub(crate) async fn check_clients(config: &ServiceConfig) -> Result<(), StartError> {
+    for client in &config.clients {
+        let loaded = TlsConnector::load(client).await;
+        loaded.map_err(|error| StartError::Tls {
+            service: config.id.to_string(),
+            endpoint: client.endpoint.to_string(),
+            error: Box::new(error),
+        })?;
+    }
+    Ok(())
+}
+
+/// How a listener shall serve: its certificates and keys.
+pub(crate) async fn load_serving(
+    config: &ServiceConfig,
+    server: &ServerConfig,
+) -> Result<Serving, StartError> {
+    let service = config.id.to_string();
+    let endpoint = server.endpoint.to_string();
+    Serving::load(server).await.map_err(|error| match error {
+        ServingError::Tls(error) => StartError::Tls {
+            service,
+            endpoint,
+            error: Box::new(error),
+        },
+        ServingError::Auth(error) => StartError::Auth {
+            service,
+            endpoint,
+            error: Box::new(error),
+        },
+    })
+}
+
+/// Reads what a listener needs and takes its port.
+pub(crate) async fn bind(
+    config: &ServiceConfig,
+    server: &ServerConfig,
+    limits: &ConnectionLimits,
+) -> Result<(Listener, Serving), StartError> {
+    info!(target: "slim_service", "starting server {}", server.endpoint);
+    info!(target: "slim_service", config = %server, "server configured: setting it up");
+    let serving = load_serving(config, server).await?;
+    let bound = Listener::bind(&server.endpoint, limits.clone()).await;
+    let listener = bound.map_err(|error| StartError::Listen {
+        service: config.id.to_string(),
+        error,
+    })?;
+    debug!(target: "slim_service", address = %listener.local_address(), "listening");
+    Ok((listener, serving))
 }
 
 impl Drop for Service {
@@ -167,12 +220,7 @@ impl Drop for Service {
 }
 
 /// Makes the router, its task and what the others share with it.
-fn wire_up(
-    config: &ServiceConfig,
-    rules: Option<Rules>,
-    rng: &mut Rng,
-    drain: watch::Receiver<bool>,
-) -> (Arc<Shared>, AbortHandle) {
+fn wire_up(config: &ServiceConfig, rules: Option<Rules>, rng: &mut Rng) -> (Shared, AbortHandle) {
     let clock = Clock::start();
     let mut seed = [0; 32];
     rng.fill(&mut seed);
@@ -196,10 +244,10 @@ fn wire_up(
         router: handle,
         fib,
         links,
-        totals: Totals::default(),
-        drain,
+        totals: Arc::default(),
+        drain: watch::channel(false).1,
     };
-    (Arc::new(shared), router_task)
+    (shared, router_task)
 }
 
 /// The rules of a service; none if it takes everybody. A service that checks who dials needs rules.

@@ -1,4 +1,5 @@
-//! The signals that stop a node: SIGINT and SIGTERM, also as process 1 of a container.
+//! The signals of a node: SIGINT and SIGTERM stop it, also as process 1 of a container; SIGHUP has it read its
+//! configuration again.
 
 use std::io;
 
@@ -29,6 +30,43 @@ impl StopSignals {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
         }
+    }
+}
+
+/// The signal that asks for another look at the configuration: SIGHUP. Without a listener it would end the process,
+/// so build it early.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct ReloadSignal(Signal);
+
+#[cfg(unix)]
+impl ReloadSignal {
+    /// Installs the handler.
+    pub fn install() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Returns when it was sent.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// Systems without signals never ask.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub struct ReloadSignal;
+
+#[cfg(not(unix))]
+impl ReloadSignal {
+    /// Nothing to install.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Never returns.
+    pub async fn next(&mut self) {
+        std::future::pending().await
     }
 }
 

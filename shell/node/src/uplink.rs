@@ -115,6 +115,7 @@ async fn run(shared: &Arc<Shared>, config: &ClientConfig, link_id: &str, dialed:
     } = dialed;
     let local = LocalNode {
         require_header_mac: config.require_header_mac,
+        enforce_pqc: config.enforce_pqc,
         ..shared.local.clone()
     };
     let connection_type = match config.connection_type {
