@@ -1,6 +1,8 @@
-"""The pair of examples/python, as a user starts it."""
+"""The programs of examples/python, as a user starts them."""
 
 from __future__ import annotations
+
+import datetime
 
 from support import ROOT, python
 
@@ -41,3 +43,38 @@ def test_a_moderator_without_anybody_says_who_is_missing(endpoint: str) -> None:
         assert moderator.wait() == 1, moderator.output
         assert "org/examples/absent" in moderator.output, moderator.output
         assert "Traceback" not in moderator.output, moderator.output
+
+
+def test_workers_take_turns_or_one_gets_everything(endpoint: str) -> None:
+    program = str(EXAMPLES / "fire_and_forget.py")
+    for number, (switches, instances) in enumerate((([], 2), (["--sticky"], 1), (["--mls"], 1))):
+        common = (program, "--endpoint", endpoint, "--secret", SECRET)
+        worker = f"org/examples/worker{number}"
+        with python(*common, "--name", worker) as one, python(*common, "--name", worker) as other:
+            for process in (one, other):
+                process.wait_for_line("waits for messages")
+            sending = ("--name", "org/examples/client", "--to", worker, "--count", "4", *switches)
+            with python(*common, *sending) as client:
+                assert client.wait() == 0, client.output
+                assert [line.split(": ")[1] for line in client.lines] == [f"got message {n}" for n in range(4)]
+                assert len({line.split(": ")[0] for line in client.lines}) == instances
+            if instances == 2:
+                for process in (one, other):
+                    process.wait_for_line("org/examples/client")
+                    process.wait_for_line("is done")
+
+
+def test_a_clock_tells_the_time_and_an_absent_one_is_named(endpoint: str) -> None:
+    common = (str(EXAMPLES / "request_reply.py"), "--endpoint", endpoint, "--secret", SECRET)
+    asking = ("--name", "org/examples/client", "--ask", "org/examples/clock")
+    with python(*common, "--name", "org/examples/clock") as clock:
+        clock.wait_for_line("waits for requests")
+        with python(*common, *asking) as client:
+            assert client.wait() == 0, client.output
+            told = client.lines[-1].split(" says: ")[1]
+            assert abs(datetime.datetime.fromisoformat(told).timestamp() - datetime.datetime.now().timestamp()) < 60
+        clock.wait_for_line("what time is it?")
+        clock.close()
+        with python(*common, *asking) as client:
+            assert client.wait() == 1, client.output
+            assert "Traceback" not in client.output and client.lines[-1], client.output
