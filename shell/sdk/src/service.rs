@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::driver::Driver;
 use crate::driver::connection::{ConnectionId, Connections};
 use crate::error::Error;
-use crate::identity::{Followed, IdentityProvider, IdentityVerifier, KeyFetcher};
+use crate::identity::{Followed, FromAgent, IdentityProvider, IdentityVerifier, KeyFetcher};
 use crate::invitation::AppOptions;
 use crate::request::{self, Request, Requests};
 use crate::servers::Servers;
@@ -127,7 +127,7 @@ impl Service {
     }
 
     /// Creates an application with an identity and a verifier as they are configured. Files among their settings are
-    /// read again when they change, while the application runs.
+    /// read again when they change, while the application runs; a SPIRE agent is asked first, and listened to then.
     pub async fn create_app_from(
         &self,
         name: FullName,
@@ -136,11 +136,17 @@ impl Service {
         options: impl Into<AppOptions>,
     ) -> Result<App, Error> {
         let runtime = &self.handle.runtime;
-        let made = runtime.spawn_blocking(move || Followed::new(provider, verifier));
-        let (followed, verifier) = made.await.map_err(|_| Error::Closed)??;
+        let agent = FromAgent::fetch(runtime, &provider, &verifier).await?;
+        let made = runtime.spawn_blocking(move || {
+            let made = Followed::new(provider, verifier, &agent);
+            (made, agent)
+        });
+        let (made, agent) = made.await.map_err(|_| Error::Closed)?;
+        let (followed, verifier) = made?;
         let identity = followed.identity().clone();
         let app = self.create_app(name, identity, verifier, options).await?;
         followed.follow(runtime, app.weak());
+        agent.follow(runtime, &app.weak());
         Ok(app)
     }
 

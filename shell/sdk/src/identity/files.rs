@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::provider::IdentityProvider;
 use super::source::IdentitySetupError;
+use super::spire::FromAgent;
 use super::verifier::IdentityVerifier;
 use crate::app::AppHandle;
 use crate::error::Error;
@@ -33,12 +34,13 @@ impl Followed {
     pub(crate) fn new(
         provider: IdentityProvider,
         verifier: IdentityVerifier,
+        agent: &FromAgent,
     ) -> Result<(Self, Verifier), IdentitySetupError> {
         let own = Seen::of(provider.files());
         let others = Seen::of(verifier.files());
-        let judge = verifier.verifier()?;
+        let judge = agent.verifier().map_or_else(|| verifier.verifier(), Ok)?;
         let followed = Self {
-            identity: provider.identity()?,
+            identity: agent.identity().map_or_else(|| provider.identity(), Ok)?,
             provider,
             verifier,
             own,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use slim_auth::{Identity, IdentityError, JwtSigner};
-use slim_config::{JwtKey, JwtSource, SecretText};
+use slim_config::{JwtKey, JwtSource, SecretText, SpireConfig};
 use slim_crypto::{Rng, SigningKey, os_seed};
 
 use super::source::{self, IdentitySetupError};
@@ -29,6 +29,9 @@ pub enum IdentityProvider {
         /// message, so it opens and joins no session (wire-session §1.6).
         private_key: Option<JwtSource>,
     },
+    /// With JWT-SVIDs of the local SPIRE agent, which issues new ones in time. The subject is the SPIFFE id. Only with
+    /// [`Service::create_app_from`](crate::Service::create_app_from), which asks the agent.
+    Spire(SpireConfig),
 }
 
 /// Tokens that an application signs itself (wire-session §1.4).
@@ -63,13 +66,14 @@ impl IdentityProvider {
                 let key = private_key.as_ref().map(message_key).transpose()?;
                 Identity::static_jwt(token.expose(), key)?
             }
+            Self::Spire(_) => return Err(IdentitySetupError::NeedsService),
         })
     }
 
     /// The identity that follows `old` when a file has changed.
     pub(super) fn renewed(&self, old: &Identity) -> Result<Identity, IdentitySetupError> {
         Ok(match self {
-            Self::SharedSecret { .. } => old.clone(),
+            Self::SharedSecret { .. } | Self::Spire(_) => old.clone(),
             Self::Jwt(provider) => old.with_signer(provider.signer()?)?,
             Self::StaticJwt { token, .. } => old.with_token(source::read("token", token)?.expose())?,
         })
@@ -78,7 +82,7 @@ impl IdentityProvider {
     /// The files that matter while the application runs.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let source = match self {
-            Self::SharedSecret { .. } => None,
+            Self::SharedSecret { .. } | Self::Spire(_) => None,
             Self::Jwt(provider) => Some(&provider.key.source),
             Self::StaticJwt { token, .. } => Some(token),
         };

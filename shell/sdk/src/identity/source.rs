@@ -9,6 +9,7 @@ use slim_config::{JwtAlgorithm, JwtKey, JwtKeyFormat, JwtSource, SecretText};
 use slim_crypto::jwa::{Algorithm, TokenKeyError, TokenSigningKey};
 use slim_http::HttpSetupError;
 use slim_proto::limits::KEY_SET_BYTES_MAX;
+use slim_spiffe::SpiffeError;
 
 /// Why an identity or a verifier cannot be made of its settings. Nothing was sent. No key or token is in the text.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,12 @@ pub enum IdentitySetupError {
     /// The issuers of tokens cannot be asked for their keys.
     #[error(transparent)]
     Http(#[from] HttpSetupError),
+    /// The SPIFFE agent has nothing for this application.
+    #[error(transparent)]
+    Spiffe(Box<SpiffeError>),
+    /// An agent is asked by a service.
+    #[error("an identity or verifier of a SPIFFE agent is made by Service::create_app_from")]
+    NeedsService,
     /// The service ends.
     #[error("the service stops")]
     Stopping,

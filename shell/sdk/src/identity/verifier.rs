@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use slim_auth::{JwtRules, Verifier};
-use slim_config::{JwtVerification, SecretText};
+use slim_config::{JwtVerification, SecretText, SpireConfig};
 
 use super::source::{self, IdentitySetupError};
 
@@ -17,6 +17,9 @@ pub enum IdentityVerifier {
     },
     /// Tokens are believed that somebody trusted has signed.
     Jwt(JwtVerifierSettings),
+    /// JWT-SVIDs are believed that name one of the audiences and are of one of the trust domains, or of that of the
+    /// own identity if none is configured. Only with [`Service::create_app_from`](crate::Service::create_app_from).
+    Spire(SpireConfig),
 }
 
 /// Which tokens are believed (wire-session §1.5).
@@ -39,6 +42,7 @@ impl IdentityVerifier {
                 JwtVerification::Keys(key) => Verifier::jwt(source::key_set(key)?, rules.clone()),
                 JwtVerification::Autoresolve => Verifier::jwt_autoresolve(rules.clone())?,
             },
+            Self::Spire(_) => return Err(IdentitySetupError::NeedsService),
         })
     }
 
@@ -49,7 +53,7 @@ impl IdentityVerifier {
                 keys: JwtVerification::Keys(key),
                 ..
             }) => source::path_of(&key.source),
-            Self::Jwt(_) | Self::SharedSecret { .. } => None,
+            Self::Jwt(_) | Self::SharedSecret { .. } | Self::Spire(_) => None,
         };
         source.map(PathBuf::from).into_iter().collect()
     }
