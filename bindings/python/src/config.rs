@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use slim_config::{ClientConfig, ConfigError, Loaded, ServerConfig, TracingConfig, Warning};
+use slim_config::{AuthorizationConfig, ClientConfig, ConfigError, Loaded, ServerConfig, TracingConfig, Warning};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
@@ -21,6 +21,13 @@ pub(crate) fn client(text: &str) -> PyResult<ClientConfig> {
 /// Reads what `run_server` is given.
 pub(crate) fn server(text: &str) -> PyResult<ServerConfig> {
     ServerConfig::from_json_text(text)
+        .map(with_warnings)
+        .map_err(refused)
+}
+
+/// Reads the rules that `run_server` may be given beside.
+pub(crate) fn authorization(text: &str) -> PyResult<AuthorizationConfig> {
+    AuthorizationConfig::from_json_text(text)
         .map(with_warnings)
         .map_err(refused)
 }

@@ -26,6 +26,8 @@ pub(crate) fn to_python(py: Python<'_>, error: Error) -> PyErr {
         Error::Identity(_) => PyValueError::new_err(text),
         Error::Connect { cause, .. } => match cause.downcast_ref() {
             Some(DialError::Tls { failure, .. }) => ours(py, tls_class(failure), (text,)),
+            Some(DialError::Unauthenticated { .. }) => ours(py, "SLIMUnauthenticatedError", (text,)),
+            Some(DialError::PermissionDenied { .. }) => ours(py, "SLIMPermissionDeniedError", (text,)),
             _ => PyConnectionError::new_err(text),
         },
         Error::Disconnected { .. } => PyConnectionError::new_err(text),

@@ -79,17 +79,26 @@ pub(crate) fn disconnect(py: Python<'_>, connection: u64) -> PyResult<Bound<'_, 
     )
 }
 
-/// Runs a node inside this process; the configuration is JSON text. Resolves with the address it listens on.
+/// Runs a node inside this process; the configuration is JSON text, and so are its rules. Resolves with the address it
+/// listens on.
 #[pyfunction]
-pub(crate) fn run_server<'py>(py: Python<'py>, configuration: &str) -> PyResult<Bound<'py, PyAny>> {
+#[pyo3(signature = (configuration, authorization=None))]
+pub(crate) fn run_server<'py>(
+    py: Python<'py>,
+    configuration: &str,
+    authorization: Option<&str>,
+) -> PyResult<Bound<'py, PyAny>> {
     let configuration = config::server(configuration)?;
+    let rules = authorization.map(config::authorization).transpose()?;
     let process = Process::current()?;
     let service = process.service.clone();
     let address = |address: SocketAddr| address.to_string();
-    process.bridge.future(
-        py,
-        async move { service.run_server(configuration).await.map(address) },
-    )
+    process.bridge.future(py, async move {
+        service
+            .run_server_with_rules(configuration, rules)
+            .await
+            .map(address)
+    })
 }
 
 /// Stops the node that serves this endpoint.

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use slim_policy::{ClaimPolicy, NamePattern};
 
+use crate::Loaded;
 use crate::error::{ConfigError, Problem};
 use crate::field::Field;
+use crate::load;
 use crate::neutral::says_only;
 use crate::plain::Plain;
 use crate::section::Section;
@@ -184,6 +186,11 @@ pub(crate) static AUTHORIZATION: Block = Block {
 const ANY: &str = "any";
 
 impl AuthorizationConfig {
+    /// Parses one block from JSON, as strictly as from a file.
+    pub fn from_json_text(text: &str) -> Result<Loaded<Self>, ConfigError> {
+        load::from_json(text, |field| Self::parse(&Section::open(field, &AUTHORIZATION)?))
+    }
+
     pub(crate) fn parse(section: &Section<'_>) -> Result<Self, ConfigError> {
         let rules = match section.field("rules") {
             Some(field) => field

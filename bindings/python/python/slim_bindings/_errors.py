@@ -71,6 +71,14 @@ class SLIMSessionClosedError(RuntimeError):
         super().__init__(f"session {session_id} closed: {reason}")
 
 
+class SLIMUnauthenticatedError(ConnectionError):
+    """The node does not accept the credentials of ``auth`` (HTTP 401), or wants some and none were configured."""
+
+
+class SLIMPermissionDeniedError(ConnectionError, PermissionError):
+    """The node knows who this is, and its policy does not let it in (HTTP 403)."""
+
+
 class SLIMTlsError(ConnectionError):
     """No TLS with a node; the subclasses say why, this class stands for all other reasons."""
 

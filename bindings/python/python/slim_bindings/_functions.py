@@ -63,8 +63,15 @@ async def disconnect(svc: PyService, conn: int) -> None:
 
 
 async def run_server(svc: PyService, config: dict[str, Any]) -> str:
-    """Runs a node inside this process and returns the address it listens on."""
-    return await native.run_server(_to_json(config))
+    """Runs a node inside this process and returns the address it listens on.
+
+    The keys are those of a listener. ``authorization`` may stand beside them, as in a service of a node's file; a
+    server that checks who dials (``auth``, or ``tls.client_ca``) needs it.
+    """
+    if not isinstance(config, dict) or "authorization" not in config:
+        return await native.run_server(_to_json(config))
+    listener = {key: value for key, value in config.items() if key != "authorization"}
+    return await native.run_server(_to_json(listener), _to_json(config["authorization"]))
 
 
 async def stop_server(svc: PyService, endpoint: str) -> None:
