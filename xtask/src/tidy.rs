@@ -39,7 +39,7 @@ pub(crate) fn run() -> Result<()> {
         findings.extend(sources::check_manifest(package, &files));
     }
     for file in &files {
-        findings.extend(sources::check(file, &packages));
+        findings.extend(sources::check(file, &files, &packages));
     }
     findings.extend(documents::check(&files));
 

@@ -90,7 +90,7 @@ const fn forbidden(pattern: &'static str, applies: fn(&str) -> bool, reason: &'s
 const LINT_LIFTERS: [&str; 2] = ["core/crypto/", "core/mls/"];
 
 /// Checks one file against every rule that applies to it.
-pub(super) fn check(file: &SourceFile, packages: &[Package]) -> Vec<Finding> {
+pub(super) fn check(file: &SourceFile, files: &[SourceFile], packages: &[Package]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let code = is_source(&file.path);
     for (number, line) in numbered(&file.text) {
@@ -105,7 +105,7 @@ pub(super) fn check(file: &SourceFile, packages: &[Package]) -> Vec<Finding> {
     }
     if is_rust(&file.path) && !is_generated(&file.path) {
         findings.extend(opening_comment(file));
-        findings.extend(foreign_reexports(file, packages));
+        findings.extend(foreign_reexports(file, files, packages));
         findings.extend(lifted_lints(file));
     }
     findings
@@ -171,9 +171,10 @@ fn inline_module(line: &str) -> Option<&str> {
     (visible && !name.contains(' ')).then_some(name)
 }
 
-/// `pub use` of another crate's items is allowed in `lib.rs` only, so that a reader finds every borrowed name there.
-fn foreign_reexports(file: &SourceFile, packages: &[Package]) -> Vec<Finding> {
-    if file.path.ends_with("/lib.rs") {
+/// `pub use` of another crate's items is allowed in `lib.rs`, and in the file of a module that `lib.rs` makes public, so
+/// that a reader finds every borrowed name where the crate's surface is.
+fn foreign_reexports(file: &SourceFile, files: &[SourceFile], packages: &[Package]) -> Vec<Finding> {
+    if file.path.ends_with("/lib.rs") || is_public_module(&file.path, files) {
         return Vec::new();
     }
     let package = packages
@@ -200,6 +201,20 @@ fn foreign_reexports(file: &SourceFile, packages: &[Package]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// True for `src/name.rs` and `src/name/mod.rs` beside a `src/lib.rs` that says `pub mod name;`.
+fn is_public_module(path: &str, files: &[SourceFile]) -> bool {
+    let Some((folder, file)) = path.split_once("/src/") else {
+        return false;
+    };
+    let module = file.strip_suffix("/mod.rs").or_else(|| file.strip_suffix(".rs"));
+    let root = format!("{folder}/src/lib.rs");
+    module.is_some_and(|module| {
+        let declaration = format!("pub mod {module};");
+        let root = files.iter().find(|file| file.path == root);
+        root.is_some_and(|root| root.text.lines().any(|line| line == declaration))
+    })
 }
 
 /// The bans of `core/clippy.toml` are lifted only in the listed crates, and never without a reason.

@@ -72,10 +72,13 @@ fn files_and_inline_modules_open_with_a_description() {
 }
 
 #[test]
-fn other_crates_are_re_exported_in_lib_rs_only() {
+fn other_crates_are_re_exported_on_the_surface_only() {
     let text = "//! Doc.\npub use bytes::Bytes;\npub use self::inner::A;\npub use inner::B;\n";
     assert_eq!(findings("core/a/src/inner.rs", text), 1);
     assert_eq!(findings("core/a/src/lib.rs", text), 0);
+    assert_eq!(findings("core/a/src/surface.rs", text), 0);
+    assert_eq!(findings("core/a/src/surface/mod.rs", text), 0);
+    assert_eq!(findings("core/a/src/surface/inner.rs", text), 1);
 }
 
 #[test]
@@ -99,7 +102,8 @@ fn every_crate_inherits_the_lints() {
 }
 
 fn findings(path: &str, text: &str) -> usize {
-    check(&file(path, text), &[package()]).len()
+    let root = file("core/a/src/lib.rs", "//! Doc.\nmod inner;\npub mod surface;\n");
+    check(&file(path, text), &[root], &[package()]).len()
 }
 
 fn file(path: &str, text: &str) -> SourceFile {
