@@ -11,11 +11,12 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 #: A certificate begins a little in the past, as clocks differ.
 VALID = (datetime.timedelta(minutes=-5), datetime.timedelta(days=1))
+NOT_YET_VALID = (datetime.timedelta(days=1), datetime.timedelta(days=2))
 EXPIRED = (datetime.timedelta(days=-2), datetime.timedelta(days=-1))
 
 
@@ -117,6 +118,28 @@ class TokenKey:
         numbers = self.key.public_key().public_numbers()
         point = {axis: base64url(getattr(numbers, axis).to_bytes(32, "big")) for axis in ("x", "y")}
         return {"kty": "EC", "crv": "P-256", "alg": self.algorithm, "use": "sig", "kid": self.name, **point}
+
+    def token(self, claims: dict, **header: str | None) -> str:
+        """A token with these claims; entries of the header that are None are left out."""
+        full = {"alg": self.algorithm, "typ": "JWT", "kid": self.name} | header
+        signed = unsigned_token({name: value for name, value in full.items() if value is not None}, claims)
+        r, s = utils.decode_dss_signature(self.key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+        return f"{signed}.{base64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+    def public_pem(self) -> str:
+        """The public half, as it is published."""
+        encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        return self.key.public_key().public_bytes(encoding, form).decode()
+
+    def point(self) -> str:
+        """The public half as the claim `pubkey` has it."""
+        encoding, form = serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+        return base64.b64encode(self.key.public_key().public_bytes(encoding, form)).decode()
+
+
+def unsigned_token(header: dict, claims: dict) -> str:
+    """What is signed of a token."""
+    return ".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
 
 
 def key_set(*keys: TokenKey) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
-from support import Node
+from support import ROOT, Node
+
+# Certificates and keys are made the same way for the tests with other software.
+sys.path.append(str(ROOT / "interop" / "tests"))
 
 
 @pytest.fixture(scope="session")
