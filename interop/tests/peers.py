@@ -296,7 +296,8 @@ class OurNode(Process):
     def __init__(self, folder: Path, port: int | None = None, **settings: object) -> None:
         self.port = port or free_port()
         config = folder / f"node-{self.port}.yaml"
-        config.write_text(node_configuration(self.port, **settings, authorization={"default": "allow"}))
+        # Where listeners check who dials, our node also asks who may use which name.
+        config.write_text(node_configuration(self.port, **({"authorization": {"default": "allow"}} | settings)))
         level = os.environ.get("NODE_LOG", "info")
         command = [NODE, "--config", str(config)]
         super().__init__("our node", command, {"RUST_LOG": level}, subprocess.DEVNULL, one_stream=True)
