@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use slim_config::{Backoff, ClientConfig};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::auth::{CredentialError, Credentials};
 use crate::grpc::client::{CallHeaders, Dialed, OPENING_TIMEOUT, open};
 use crate::grpc::status::{Code, Status};
-use crate::tls::{Probe, TlsConnector, TlsFailure, TlsSetupError};
+use crate::proxy::ProxyError;
+use crate::reach::reach;
+use crate::tls::{Probe, TlsFailure, TlsSetupError};
 
 /// Limit of reaching the peer over TCP when the configuration has none; an operating system tries for minutes.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +33,24 @@ pub enum DialError {
         endpoint: String,
         /// The limit.
         limit: Duration,
+    },
+    /// The proxy that leads to the node cannot be reached.
+    #[error("the proxy {proxy} cannot be used: {error}")]
+    ProxyUnreachable {
+        /// Which.
+        proxy: String,
+        /// Why not.
+        error: Box<Self>,
+    },
+    /// The proxy does not lead to the node.
+    #[error("no way to {endpoint} through the proxy {proxy}: {error}")]
+    Proxy {
+        /// Where to.
+        endpoint: String,
+        /// Through whom; no credentials are in it.
+        proxy: String,
+        /// Why not.
+        error: ProxyError,
     },
     /// The configured certificates cannot be used.
     #[error("{0}")]
@@ -104,6 +122,9 @@ impl DialError {
         match self {
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
+            | Self::ProxyUnreachable { .. }
+            // A proxy may know the node's name later, and its rules change.
+            | Self::Proxy { .. }
             // Certificates are renewed without anybody telling the other side.
             | Self::TlsSetup(_)
             | Self::Tls { .. }
@@ -128,7 +149,9 @@ impl DialError {
             Self::Credentials { error, .. } => !error.is_transient(),
             Self::Tls { failure, .. } => failure.needs_other_settings(),
             Self::GaveUp { last, .. } => last.is_about_trust(),
-            Self::Connect { .. }
+            Self::Proxy { error, .. } => error.needs_other_settings(),
+            Self::ProxyUnreachable { .. }
+            | Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::Handshake(_)
             | Self::Call(_)
@@ -222,10 +245,9 @@ pub async fn dial(config: &ClientConfig) -> Result<Dialed, DialError> {
 
 /// One attempt with credentials that last longer than it: what was fetched for one dial serves the next.
 pub async fn dial_as(config: &ClientConfig, credentials: &Credentials) -> Result<Dialed, DialError> {
-    let limit = config.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     let endpoint = || config.endpoint.to_string();
     // Before anything leaves: a file that is missing is no reason to bother the node.
-    let connector = TlsConnector::load(config).await?;
+    let connector = credentials.connector(config).await?;
     let authorization = credentials
         .authorization()
         .await
@@ -234,29 +256,7 @@ pub async fn dial_as(config: &ClientConfig, credentials: &Credentials) -> Result
             error,
         })?;
     let shown = authorization.is_some();
-    let connecting = TcpStream::connect((config.endpoint.host(), config.endpoint.port()));
-    let socket = match timeout(limit, connecting).await {
-        Err(_) => {
-            return Err(DialError::ConnectTimeout {
-                endpoint: endpoint(),
-                limit,
-            });
-        }
-        Ok(Err(error)) => {
-            return Err(DialError::Connect {
-                endpoint: endpoint(),
-                error,
-            });
-        }
-        Ok(Ok(socket)) => socket,
-    };
-    let prepared = prepare(&socket, config.keepalive.tcp_keepalive);
-    let peer = prepared
-        .and_then(|()| socket.peer_addr())
-        .map_err(|error| DialError::Connect {
-            endpoint: endpoint(),
-            error,
-        })?;
+    let (socket, peer) = reach(config).await?;
     let authority = config.endpoint.authority();
     let call = CallHeaders {
         scheme: if connector.is_some() { "https" } else { "http" },
@@ -338,15 +338,6 @@ pub async fn dial_with_policy(
         sleep(pause).await;
         attempt = attempt.saturating_add(1);
     }
-}
-
-fn prepare(socket: &TcpStream, tcp_keepalive: Duration) -> std::io::Result<()> {
-    // A small frame must not wait for the acknowledgement of the one before.
-    socket.set_nodelay(true)?;
-    if !tcp_keepalive.is_zero() {
-        SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(tcp_keepalive))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

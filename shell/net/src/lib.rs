@@ -11,6 +11,8 @@ pub mod egress;
 pub mod grpc;
 pub mod keepalive;
 pub mod listen;
+pub mod proxy;
+mod reach;
 pub mod rope;
 pub mod tls;
 
@@ -23,4 +25,5 @@ pub use grpc::server::{Accepted, ConnectionEnd, ConnectionSettings, Peer, serve_
 pub use grpc::status::{Code, Status};
 pub use grpc::stream::{FrameReader, FrameWriter, LinkEnd};
 pub use listen::{ListenError, Listener};
+pub use proxy::ProxyError;
 pub use tls::{ClientCertificate, SpiffePeerError, TlsAcceptor, TlsConnector, TlsFailure, TlsSetupError};

@@ -2,8 +2,8 @@
 //!
 //! One cryptography library (aws-lc-rs, given to each settings object, never as a process-wide default) and one
 //! TLS version per side. Every link is verified anew: sessions are not resumed, so that a certificate that expired
-//! or a CA that was taken away counts at the next link. Certificates are read when a listener starts and at each
-//! dial, not in between.
+//! or a CA that was taken away counts at the next link. Certificates are read when a listener starts, when their files
+//! change, and at each dial; links that are up stay as they are.
 
 use std::sync::Arc;
 
@@ -14,7 +14,9 @@ use slim_config::TlsVersion;
 mod accept;
 mod certificate;
 mod connect;
+mod expiry;
 mod failure;
+mod files;
 mod material;
 mod probe;
 mod spiffe;
@@ -23,6 +25,7 @@ mod subject;
 pub use accept::{AcceptTlsError, Secured, TlsAcceptor};
 pub use certificate::ClientCertificate;
 pub use connect::TlsConnector;
+pub use expiry::ExpiryNote;
 pub use failure::TlsFailure;
 pub use material::{Origin, TlsSetupError};
 pub use spiffe::SpiffePeerError;
@@ -36,6 +39,19 @@ const ALPN: &[u8] = b"h2";
 /// The algorithms of every side. The hybrid X25519MLKEM768 comes first where TLS 1.3 allows it.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
+}
+
+/// The algorithms of a side that may accept only key exchanges that resist quantum computers: there is one, and it
+/// needs TLS 1.3 (wire-routing A12).
+fn provider_of(version: TlsVersion, enforce_pqc: bool) -> Result<Arc<CryptoProvider>, TlsSetupError> {
+    match (enforce_pqc, version) {
+        (false, _) => Ok(provider()),
+        (true, TlsVersion::Tls12) => Err(TlsSetupError::PqcNeedsTls13),
+        (true, TlsVersion::Tls13) => Ok(Arc::new(CryptoProvider {
+            kx_groups: vec![aws_lc_rs::kx_group::X25519MLKEM768],
+            ..aws_lc_rs::default_provider()
+        })),
+    }
 }
 
 fn versions(version: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {

@@ -16,7 +16,8 @@ use slim_net::grpc::server::Peer;
 use slim_net::listen::ConnectionLimits;
 use slim_net::tls::AcceptTlsError;
 use slim_net::{
-    Accepted, ConnectionSettings, DialError, Listener, TlsAcceptor, TlsFailure, dial, serve_connection,
+    Accepted, ConnectionSettings, Credentials, DialError, Listener, TlsAcceptor, TlsFailure, TlsSetupError,
+    dial, dial_as, serve_connection,
 };
 use slim_proto::{Egress, Frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -48,7 +49,7 @@ fn client(address: SocketAddr, tls: ClientTls) -> ClientConfig {
 }
 
 #[tokio::test]
-async fn frames_pass_in_both_directions_under_each_version() {
+async fn s_16_frames_pass_in_both_directions_under_each_version() {
     let ca = Ca::new("ca");
     let pair = ca.server(NAMES, Life::Valid);
     let directory = Directory::new("tls-files");
@@ -112,6 +113,200 @@ async fn a_listener_selects_h2_and_prefers_the_post_quantum_exchange() {
 }
 
 #[tokio::test]
+async fn who_enforces_post_quantum_exchange_meets_only_peers_that_have_it() {
+    let ca = Ca::new("ca");
+    let tls = server_tls(&ca.server(NAMES, Life::Valid));
+    let enforcing = |address| ClientConfig {
+        enforce_pqc: true,
+        ..client(address, client_tls(&ca))
+    };
+    for enforce_pqc in [false, true] {
+        let mut server = Server::start_with(ServerConfig {
+            tls: Some(tls.clone()),
+            enforce_pqc,
+            ..ServerConfig::insecure("127.0.0.1:0".parse().unwrap())
+        })
+        .await;
+        for config in [enforcing(server.address), client(server.address, client_tls(&ca))] {
+            within(dial(&config)).await.unwrap();
+            server.next_call().await;
+        }
+        let stream = bare_connect(server.address, classical_client_settings(&ca)).await;
+        assert_eq!(stream.is_err(), enforce_pqc, "{stream:?}");
+    }
+    // And a node without it, seen by a dialer that enforces it.
+    let pair = ca.server(NAMES, Life::Valid);
+    let settings = rustls::ServerConfig::builder_with_provider(classical_provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(settings));
+        let (socket, _) = listener.accept().await.unwrap();
+        drop(acceptor.accept(socket).await);
+    });
+    let error = within(dial(&enforcing(address))).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            DialError::Tls {
+                failure: TlsFailure::Classical,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    // Version 1.2 has no such exchange at all.
+    let old = ClientConfig {
+        enforce_pqc: true,
+        ..client(
+            address,
+            ClientTls {
+                version: TlsVersion::Tls12,
+                ..client_tls(&ca)
+            },
+        )
+    };
+    let error = within(dial(&old)).await.unwrap_err();
+    assert!(
+        matches!(error, DialError::TlsSetup(TlsSetupError::PqcNeedsTls13)),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn certificates_are_replaced_while_links_stay_and_broken_files_change_nothing() {
+    let (old_ca, new_ca) = (Ca::new("old"), Ca::new("new"));
+    let directory = Directory::new("tls-reload");
+    let install = |pair: &Pair| {
+        (
+            directory.write("cert.pem", &pair.cert),
+            directory.write("key.pem", &pair.key),
+        )
+    };
+    let (cert, key) = install(&old_ca.server(NAMES, Life::Valid));
+    let clients = directory.write("clients.pem", &old_ca.pem);
+    let config = ServerConfig {
+        tls: Some(ServerTls {
+            client_ca: Some(CaSource::File { path: clients }),
+            reload_interval: Duration::from_millis(50),
+            ..ServerTls::new(CertificateSource::File { cert, key })
+        }),
+        ..ServerConfig::insecure("127.0.0.1:0".parse().unwrap())
+    };
+    let mut server = Server::start_with(config).await;
+    let of = |ca: &Ca, name: &str| ClientTls {
+        source: Some(ca.client(name, Life::Valid).source()),
+        ..client_tls(ca)
+    };
+    let mut first = within(dial(&client(server.address, of(&old_ca, "alice"))))
+        .await
+        .unwrap();
+    let mut accepted = server.next_call().await;
+
+    // Explicitly, and a broken file is an error that changes nothing.
+    let acceptor = server.acceptor.clone().unwrap();
+    directory.write("cert.pem", "no certificate");
+    let error = acceptor.reload().await.unwrap_err();
+    assert!(error.to_string().contains("cert.pem"), "{error}");
+    within(dial(&client(server.address, of(&old_ca, "alice"))))
+        .await
+        .unwrap();
+    server.next_call().await;
+
+    // By itself, when the files change: the own certificate and the CAs of clients.
+    let watching = tokio::spawn(async move { acceptor.keep_fresh().await });
+    install(&new_ca.server(NAMES, Life::Valid));
+    directory.write("clients.pem", &new_ca.pem);
+    let renewed = client(server.address, of(&new_ca, "bob"));
+    within(async {
+        while dial(&renewed).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let certificate = server.next_call().await.certificate.unwrap();
+    assert_eq!(certificate.subject, "O=Example\\, Inc,CN=bob");
+    let stranger = within(dial(&client(server.address, of(&old_ca, "alice"))))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            stranger,
+            DialError::Tls {
+                failure: TlsFailure::UnknownCa,
+                ..
+            }
+        ),
+        "{stranger}"
+    );
+
+    // The link of before is as good as ever, and whoever it is stays the same.
+    let frame = Frame::new(vec![7; 100]).unwrap();
+    let (sent, received) = tokio::join!(
+        first.writer.send(Egress::verbatim(frame.clone())),
+        within(accepted.reader.next())
+    );
+    sent.unwrap();
+    assert_eq!(received.unwrap().bytes(), frame.bytes());
+    assert_eq!(accepted.certificate.unwrap().subject, "O=Example\\, Inc,CN=alice");
+    watching.abort();
+}
+
+#[tokio::test]
+async fn a_dialer_reads_its_files_at_each_dial_and_keeps_the_last_that_could_be_used() {
+    let (old_ca, new_ca) = (Ca::new("old"), Ca::new("new"));
+    let directory = Directory::new("tls-dial");
+    let path = directory.write("ca.pem", &old_ca.pem);
+    let mut server = Server::start(Some(server_tls(&old_ca.server(NAMES, Life::Valid)))).await;
+    let mut other = Server::start(Some(server_tls(&new_ca.server(NAMES, Life::Valid)))).await;
+    let tls = ClientTls {
+        ca: Some(CaSource::File { path }),
+        system_roots: false,
+        reload_interval: Duration::from_millis(20),
+        ..ClientTls::default()
+    };
+    let config = client(server.address, tls.clone());
+    let credentials = Credentials::of(&config);
+    within(dial_as(&config, &credentials)).await.unwrap();
+    server.next_call().await;
+    let renewed = {
+        let (config, credentials) = (config.clone(), credentials.clone());
+        tokio::spawn(async move { credentials.renewed(&config).await })
+    };
+    directory.write("ca.pem", "broken");
+    within(dial_as(&config, &credentials)).await.unwrap();
+    server.next_call().await;
+    assert!(!renewed.is_finished());
+    directory.write("ca.pem", &new_ca.pem);
+    within(renewed).await.unwrap();
+    within(dial_as(&client(other.address, tls), &credentials))
+        .await
+        .unwrap();
+    other.next_call().await;
+}
+
+#[tokio::test]
+async fn certificates_that_expire_are_noticed() {
+    let ca = Ca::new("ca");
+    for (life, is_noted) in [(Life::Valid, false), (Life::Expired, true)] {
+        let config = ServerConfig {
+            tls: Some(server_tls(&ca.server(NAMES, life))),
+            ..ServerConfig::insecure("127.0.0.1:0".parse().unwrap())
+        };
+        let acceptor = TlsAcceptor::load(&config).await.unwrap().unwrap();
+        assert_eq!(acceptor.expiry_note().await.is_some(), is_noted, "{life:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_dialer_accepts_a_listener_that_negotiates_no_protocol() {
     let ca = Ca::new("ca");
     let pair = ca.server(NAMES, Life::Valid);
@@ -144,7 +339,7 @@ async fn a_dialer_accepts_a_listener_that_negotiates_no_protocol() {
 }
 
 #[tokio::test]
-async fn every_refusal_of_a_node_has_its_own_class_and_sentence() {
+async fn s_16_every_refusal_of_a_node_has_its_own_class_and_sentence() {
     let (ca, other) = (Ca::new("ca"), Ca::new("other"));
     let good = ca.server(NAMES, Life::Valid);
     let with_client_ca = ServerTls {
@@ -298,7 +493,7 @@ async fn a_listener_knows_why_it_refused() {
 }
 
 #[tokio::test]
-async fn the_names_of_a_verified_client_come_with_its_call() {
+async fn s_16_the_names_of_a_verified_client_come_with_its_call() {
     let ca = Ca::new("ca");
     for version in [TlsVersion::Tls12, TlsVersion::Tls13] {
         let mut server = Server::start(Some(ServerTls {
@@ -536,17 +731,23 @@ type Case = (
 /// A listener that hands out calls and refusals; calls stay open.
 struct Server {
     address: SocketAddr,
+    acceptor: Option<TlsAcceptor>,
     calls: mpsc::UnboundedReceiver<Accepted>,
     refusals: mpsc::UnboundedReceiver<AcceptTlsError>,
 }
 
 impl Server {
     async fn start(tls: Option<ServerTls>) -> Self {
-        let config = ServerConfig {
+        Self::start_with(ServerConfig {
             tls,
             ..ServerConfig::insecure("127.0.0.1:0".parse().unwrap())
-        };
+        })
+        .await
+    }
+
+    async fn start_with(config: ServerConfig) -> Self {
         let acceptor = TlsAcceptor::load(&config).await.unwrap();
+        let kept = acceptor.clone();
         let settings = ConnectionSettings::from(&config);
         let listener = Listener::bind(&config.endpoint, ConnectionLimits::default())
             .await
@@ -584,6 +785,7 @@ impl Server {
         });
         Self {
             address,
+            acceptor: kept,
             calls,
             refusals,
         }
@@ -598,11 +800,31 @@ impl Server {
     }
 }
 
-fn bare_client_settings(ca: &Ca) -> rustls::ClientConfig {
+fn classical_provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::CryptoProvider {
+        kx_groups: vec![rustls::crypto::aws_lc_rs::kx_group::X25519],
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    })
+}
+
+fn classical_client_settings(ca: &Ca) -> rustls::ClientConfig {
+    rustls::ClientConfig::builder_with_provider(classical_provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots_of(ca))
+        .with_no_client_auth()
+}
+
+fn roots_of(ca: &Ca) -> rustls::RootCertStore {
     let mut roots = rustls::RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap())
         .unwrap();
+    roots
+}
+
+fn bare_client_settings(ca: &Ca) -> rustls::ClientConfig {
+    let roots = roots_of(ca);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use serde_json::Value;
 use slim_auth::{IdentityError, JwtRules, LinkClaims, LinkVerdicts, LinkVerifier};
-use slim_config::{JwtServerAuth, JwtSource, JwtVerification, OidcServerAuth, SpireConfig, SubjectBinding};
+use slim_config::{JwtServerAuth, JwtSource, JwtVerification, OidcServerAuth, SpireConfig};
 use slim_crypto::os_seed;
 use slim_policy::{AuthMethod, ClaimPolicy, LinkIdentity};
 use slim_proto::UnixTime;
@@ -37,12 +37,6 @@ enum Keys {
 
 impl BearerCheck {
     pub(super) async fn jwt(config: &JwtServerAuth, clock: Clock) -> Result<Self, AuthSetupError> {
-        if config.subject_binding != SubjectBinding::Off {
-            return Err(AuthSetupError::Unsupported {
-                what: "subject_binding for links",
-                instead: "write subject_binding: off; a link's token is bound to no key",
-            });
-        }
         let claims = &config.claims;
         let rules = JwtRules {
             issuers: claims.issuers.clone(),

@@ -4,8 +4,8 @@
 //! a refusal. Here nothing is sent, and the error says what is missing.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +22,7 @@ use super::oidc::{OidcError, OidcTokens};
 use super::static_token::StaticToken;
 use super::svid::SvidTokens;
 use crate::clock::Clock;
+use crate::tls::{TlsConnector, TlsSetupError};
 
 /// How one configured link proves who it is. Clones share what was fetched, so keep it from dial to dial.
 #[derive(Clone)]
@@ -33,6 +34,9 @@ struct Inner {
     /// Where to, if everybody on the way can read the credential.
     exposed_to: Option<String>,
     warned: AtomicBool,
+    /// The TLS settings of the last dial.
+    connector: Mutex<Option<TlsConnector>>,
+    warned_of_files: AtomicBool,
 }
 
 enum Kind {
@@ -102,12 +106,57 @@ impl Credentials {
             kind,
             clock,
             warned: AtomicBool::new(false),
+            connector: Mutex::default(),
+            warned_of_files: AtomicBool::new(false),
         }))
     }
 
     /// True if there is something to show.
     pub fn is_some(&self) -> bool {
         !matches!(self.0.kind, Kind::None)
+    }
+
+    /// The TLS settings of the next dial, read again; if their files cannot be used, those of the last dial.
+    pub(crate) async fn connector(
+        &self,
+        config: &ClientConfig,
+    ) -> Result<Option<TlsConnector>, TlsSetupError> {
+        let remembered = || self.0.connector.lock().unwrap_or_else(PoisonError::into_inner);
+        match TlsConnector::load(config).await {
+            Ok(connector) => {
+                remembered().clone_from(&connector);
+                self.0.warned_of_files.store(false, Ordering::Relaxed);
+                Ok(connector)
+            }
+            Err(error) => {
+                let Some(last) = remembered().clone() else {
+                    return Err(error);
+                };
+                if !self.0.warned_of_files.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        endpoint = %config.endpoint,
+                        %error,
+                        "the changed certificates cannot be used; the old ones stay in use"
+                    );
+                }
+                Ok(Some(last))
+            }
+        }
+    }
+
+    /// Resolves when the files of the last dial's TLS settings were replaced by others that can be used; a link of
+    /// that dial may then be made anew, to show the new certificate.
+    pub async fn renewed(&self, config: &ClientConfig) {
+        let last = self
+            .0
+            .connector
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        match last {
+            Some(connector) => connector.renewed(config).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The header of the next dial.

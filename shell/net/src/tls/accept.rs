@@ -1,29 +1,48 @@
 //! The accepting side of TLS.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::UnixTime;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{InvalidMessage, RootCertStore, ServerConfig as Settings};
 use slim_config::{Scheme, ServerConfig, TlsVersion};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::certificate::ClientCertificate;
-use super::material::{Believed, Own, TlsSetupError, add_roots, certified_key};
-use super::{ALPN, in_background, provider, versions};
+use super::expiry::{ExpiryNote, note};
+use super::files::{Files, Stamps};
+use super::material::{Believed, Own, TlsSetupError, add_roots, certified_key, leaf};
+use super::{ALPN, in_background, provider_of, versions};
 
 /// Time that a refused client has to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// What a refused client may still send in that time: its HTTP/2 preface and then some.
 const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
 
-/// What a listener needs for its handshakes: what it shows, and whom it lets in.
+/// What a listener needs for its handshakes: what it shows, and whom it lets in. Clones are the same: what one reads
+/// again, all use.
 #[derive(Clone, Debug)]
-pub struct TlsAcceptor {
-    settings: Arc<Settings>,
+pub struct TlsAcceptor(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    endpoint: String,
+    version: TlsVersion,
+    enforce_pqc: bool,
+    own: Own,
+    believed: Option<Believed>,
+    files: Files,
+    /// How the files were when the settings were read.
+    stamps: Mutex<Stamps>,
+    settings: RwLock<Arc<Settings>>,
 }
+
+/// How often certificates are looked at for their end.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection after its handshake.
 #[derive(Debug)]
@@ -71,11 +90,98 @@ impl TlsAcceptor {
             Some(ca) => Some(Believed::of("tls.client_ca", ca).await?),
             None => None,
         };
-        let version = tls.version;
-        let settings = in_background(move || settings(version, &own, believed.as_ref())).await?;
-        Ok(Some(Self {
-            settings: Arc::new(settings),
-        }))
+        let files = Files::of(Some(&own), believed.as_ref(), tls.reload_interval);
+        let stamps = files.stamps().await?;
+        let (version, enforce_pqc) = (tls.version, config.enforce_pqc);
+        let material = (own.clone(), believed.clone());
+        let settings = read(version, enforce_pqc, material).await?;
+        Ok(Some(Self(Arc::new(Inner {
+            endpoint,
+            version,
+            enforce_pqc,
+            own,
+            believed,
+            files,
+            stamps: Mutex::new(stamps),
+            settings: RwLock::new(settings),
+        }))))
+    }
+
+    /// Reads the files again; the next handshakes use them. Links that are up stay. What cannot be used changes
+    /// nothing.
+    pub async fn reload(&self) -> Result<(), TlsSetupError> {
+        let Inner {
+            version, enforce_pqc, ..
+        } = *self.0;
+        let stamps = self.0.files.stamps().await?;
+        // Also if they cannot be used: they are read again when they change again.
+        *self.0.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
+        let material = (self.0.own.clone(), self.0.believed.clone());
+        let settings = read(version, enforce_pqc, material).await?;
+        *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        Ok(())
+    }
+
+    /// Reads the files again whenever they change, and warns of certificates that expire. Never returns by itself;
+    /// run it beside the listener.
+    pub async fn keep_fresh(&self) {
+        let mut said = None;
+        self.warn_of_expiry().await;
+        loop {
+            let before = self
+                .0
+                .stamps
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let changed = tokio::select! {
+                changed = self.0.files.changed(&before) => changed,
+                () = sleep(EXPIRY_INTERVAL) => {
+                    self.warn_of_expiry().await;
+                    continue;
+                }
+            };
+            let endpoint = &self.0.endpoint;
+            match if changed.is_ok() {
+                self.reload().await
+            } else {
+                changed
+            } {
+                Ok(()) => {
+                    said = None;
+                    tracing::info!(%endpoint, "the certificates were replaced; links that are up stay");
+                    self.warn_of_expiry().await;
+                }
+                Err(TlsSetupError::Stopping) => return,
+                Err(error) => {
+                    let text = error.to_string();
+                    if said.as_ref() != Some(&text) {
+                        tracing::warn!(%endpoint, error = text, "the changed certificates cannot be used; the old ones stay in use");
+                    }
+                    said = Some(text);
+                }
+            }
+        }
+    }
+
+    /// What there is to say about the end of the own certificate.
+    pub async fn expiry_note(&self) -> Option<ExpiryNote> {
+        let own = self.0.own.clone();
+        let leaf = in_background(move || leaf(&own)).await.ok().flatten()?;
+        note(&leaf, UnixTime::now())
+    }
+
+    async fn warn_of_expiry(&self) {
+        let endpoint = &self.0.endpoint;
+        match self.expiry_note().await {
+            Some(note @ ExpiryNote::Expired { .. }) => tracing::error!(%endpoint, "{note}"),
+            Some(note @ ExpiryNote::Soon { .. }) => tracing::warn!(%endpoint, "{note}"),
+            None => {}
+        }
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.0.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// One handshake within `limit`. A client that fails it is told why and sent away.
@@ -83,7 +189,7 @@ impl TlsAcceptor {
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&self.settings));
+        let acceptor = tokio_rustls::TlsAcceptor::from(self.settings());
         match timeout(limit, acceptor.accept(io).into_fallible()).await {
             Err(_) => Err(AcceptTlsError::Timeout(limit)),
             Ok(Err((error, io))) => {
@@ -121,8 +227,28 @@ fn explain(error: std::io::Error) -> AcceptTlsError {
     }
 }
 
-fn settings(version: TlsVersion, own: &Own, believed: Option<&Believed>) -> Result<Settings, TlsSetupError> {
-    let provider = provider();
+async fn read(
+    version: TlsVersion,
+    enforce_pqc: bool,
+    (own, believed): (Own, Option<Believed>),
+) -> Result<Arc<Settings>, TlsSetupError> {
+    let read = move || {
+        settings(
+            provider_of(version, enforce_pqc)?,
+            version,
+            &own,
+            believed.as_ref(),
+        )
+    };
+    in_background(read).await.map(Arc::new)
+}
+
+fn settings(
+    provider: Arc<CryptoProvider>,
+    version: TlsVersion,
+    own: &Own,
+    believed: Option<&Believed>,
+) -> Result<Settings, TlsSetupError> {
     let builder = Settings::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions(version))
         .map_err(TlsSetupError::Settings)?;

@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::failure::TlsFailure;
+use super::files::{Files, Stamps};
 use super::material::{Believed, Own, TlsSetupError, Written, add_roots, add_system_roots, certified_key};
-use super::{ALPN, in_background, provider, versions};
+use super::{ALPN, in_background, provider_of, versions};
 
 /// What a dialer needs for its handshakes: whom it believes, and what it shows.
 #[derive(Clone, Debug)]
@@ -23,6 +24,10 @@ pub struct TlsConnector {
     settings: Arc<Settings>,
     name: ServerName<'static>,
     version: TlsVersion,
+    enforce_pqc: bool,
+    files: Files,
+    /// How the files were when they were read.
+    stamps: Stamps,
 }
 
 impl TlsConnector {
@@ -55,12 +60,45 @@ impl TlsConnector {
             Some(ca) => Some(Believed::of("tls.ca_source", ca.clone()).await?),
             None => None,
         };
-        let settings = in_background(move || settings(&tls, own.as_ref(), believed.as_ref())).await?;
+        let files = Files::of(own.as_ref(), believed.as_ref(), tls.reload_interval);
+        let stamps = files.stamps().await?;
+        let provider = provider_of(version, config.enforce_pqc)?;
+        let settings =
+            in_background(move || settings(provider, &tls, own.as_ref(), believed.as_ref())).await?;
         Ok(Some(Self {
+            files,
+            stamps,
+            enforce_pqc: config.enforce_pqc,
             settings: Arc::new(settings),
             name,
             version,
         }))
+    }
+
+    /// Resolves when the files that this was read from have changed and can be used: a link that is made anew then
+    /// shows the new certificate. Never resolves without files.
+    pub async fn renewed(&self, config: &ClientConfig) {
+        let mut seen = self.stamps.clone();
+        let mut said = None;
+        loop {
+            let (Ok(()), Ok(stamps)) = (self.files.changed(&seen).await, self.files.stamps().await) else {
+                // The runtime that stops ends whoever waits here.
+                return std::future::pending().await;
+            };
+            seen = stamps;
+            let Err(error) = Self::load(config).await else {
+                return;
+            };
+            let text = error.to_string();
+            if said.as_ref() != Some(&text) {
+                tracing::warn!(
+                    endpoint = %config.endpoint,
+                    error = text,
+                    "the changed certificates cannot be used; the link stays as it is"
+                );
+            }
+            said = Some(text);
+        }
     }
 
     /// One handshake within `limit`.
@@ -86,16 +124,16 @@ impl TlsConnector {
     /// What a failure of the library means. Some come after the handshake: a listener that refuses the client's
     /// certificate says so when the client believes to be done.
     pub(crate) fn explain(&self, error: &rustls::Error) -> TlsFailure {
-        TlsFailure::of(error, self.version)
+        TlsFailure::of(error, self.version, self.enforce_pqc)
     }
 }
 
 fn settings(
+    provider: Arc<CryptoProvider>,
     tls: &ClientTls,
     own: Option<&Own>,
     believed: Option<&Believed>,
 ) -> Result<Settings, TlsSetupError> {
-    let provider = provider();
     let builder = Settings::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions(tls.version))
         .map_err(TlsSetupError::Settings)?;

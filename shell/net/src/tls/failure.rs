@@ -73,6 +73,12 @@ pub enum TlsFailure {
         /// The version of this side.
         allowed: TlsVersion,
     },
+    /// No common key exchange that resists quantum computers.
+    #[error(
+        "it offers no post-quantum key exchange (X25519MLKEM768), which enforce_pqc demands here; enable it there, \
+         or take enforce_pqc away here"
+    )]
+    Classical,
     /// The node demands a certificate.
     #[error("it demands a client certificate and none was shown; set tls.source")]
     ClientCertificateMissing,
@@ -113,8 +119,15 @@ impl TlsFailure {
 
     /// What an error of the library means for a dialer that allows this version.
     #[expect(clippy::wildcard_enum_match_arm, reason = "rustls's lists grow")]
-    pub(super) fn of(error: &rustls::Error, allowed: TlsVersion) -> Self {
+    pub(super) fn of(error: &rustls::Error, allowed: TlsVersion, enforce_pqc: bool) -> Self {
         match error {
+            // With one key exchange on offer, the handshake fails for no other reason.
+            rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)
+            | rustls::Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon)
+                if enforce_pqc =>
+            {
+                Self::Classical
+            }
             rustls::Error::InvalidMessage(
                 InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
             ) => Self::PlainText,
@@ -249,11 +262,11 @@ mod tests {
         ] {
             let error = rustls::Error::AlertReceived(alert);
             assert!(
-                TlsFailure::of(&error, TlsVersion::Tls13)
+                TlsFailure::of(&error, TlsVersion::Tls13, false)
                     .to_string()
                     .starts_with(text),
                 "{}",
-                TlsFailure::of(&error, TlsVersion::Tls13)
+                TlsFailure::of(&error, TlsVersion::Tls13, false)
             );
         }
     }

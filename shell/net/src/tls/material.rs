@@ -126,6 +126,9 @@ pub enum TlsSetupError {
         /// What is wrong.
         error: rustls::Error,
     },
+    /// Two settings that exclude each other.
+    #[error("enforce_pqc needs TLS 1.3; remove tls.tls_version: tls1.2")]
+    PqcNeedsTls13,
     /// The runtime ends.
     #[error("the runtime stops")]
     Stopping,
@@ -196,6 +199,17 @@ impl Believed {
             CaSource::Pem { data } => Self::Cas(Written::Text(SecretText::new(data))),
         })
     }
+}
+
+/// The certificate that a side shows, without what leads to its CA; `None` if it comes from an agent.
+pub(super) fn leaf(own: &Own) -> Result<Option<CertificateDer<'static>>, TlsSetupError> {
+    let Own::Pair { cert, .. } = own else {
+        return Ok(None);
+    };
+    Ok(Text::of("tls.source.cert", cert)?
+        .certificates()?
+        .into_iter()
+        .next())
 }
 
 /// A certificate with its key, checked to belong together.

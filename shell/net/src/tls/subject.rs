@@ -20,7 +20,7 @@ pub(super) fn subject(mut der: &[u8]) -> String {
 }
 
 const OID: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 
 /// One or more attributes: `CN=a+UID=b`.
@@ -125,13 +125,13 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// Takes one element of this kind off the front.
-fn take<'a>(der: &mut &'a [u8], wanted: u8) -> Option<&'a [u8]> {
+pub(super) fn take<'a>(der: &mut &'a [u8], wanted: u8) -> Option<&'a [u8]> {
     take_any(der)
         .filter(|(tag, _)| *tag == wanted)
         .map(|(_, content)| content)
 }
 
-fn take_any<'a>(der: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
+pub(super) fn take_any<'a>(der: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (tag, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, rest) = match first {
