@@ -77,13 +77,42 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Probe<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Probe<Io> {
+impl<Io: AsyncRead + Unpin> Probe<Io> {
+    /// A peer that refuses the certificate it was shown says why and closes. HTTP/2 may write before it reads, and then
+    /// only knows that the connection broke, while the reason lies there unread.
+    fn read_the_reason(&mut self, cx: &mut Context<'_>) {
+        let mut rest = [0; 1024];
+        while self.seen.error.get().is_none() {
+            let mut buffer = ReadBuf::new(&mut rest);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(Err(error)) => return self.note(&error),
+                Poll::Ready(Ok(())) | Poll::Pending => return,
+            }
+        }
+    }
+
+    fn after_writing<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<Result<T, Error>>,
+    ) -> Poll<Result<T, Error>> {
+        if let Poll::Ready(Err(error)) = &written {
+            self.note(error);
+            self.read_the_reason(cx);
+        }
+        written
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Probe<Io> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize, Error>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.after_writing(cx, written)
     }
 
     fn poll_write_vectored(
@@ -91,7 +120,8 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Probe<Io> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize, Error>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.after_writing(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -99,10 +129,68 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Probe<Io> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.after_writing(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// Has some data and then an alert to read, and takes nothing any more.
+    struct Refusing {
+        data: usize,
+    }
+
+    const ALERT: rustls::Error = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+
+    impl AsyncRead for Refusing {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<Result<(), Error>> {
+            if self.data == 0 {
+                return Poll::Ready(Err(Error::new(ErrorKind::InvalidData, ALERT)));
+            }
+            self.data -= 1;
+            buffer.put_slice(&[0]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Refusing {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<Result<usize, Error>> {
+            Poll::Ready(Err(ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            Poll::Ready(Err(ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_reason_is_found_when_only_writing_failed() {
+        for data in [0, 3] {
+            let (mut probe, seen) = Probe::new(Refusing { data });
+            probe.write_all(b"request").await.unwrap_err();
+            assert_eq!(seen.error(), Some(&ALERT));
+            let (mut probe, seen) = Probe::new(Refusing { data });
+            probe.flush().await.unwrap_err();
+            assert_eq!(seen.error(), Some(&ALERT));
+        }
     }
 }
