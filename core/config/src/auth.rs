@@ -16,7 +16,7 @@ pub(crate) use client::CLIENT_AUTH;
 use jwt::{CHECKING_KEY, SIGNING_KEY};
 pub use jwt::{
     ClientJwtAuth, JwtAlgorithm, JwtClaims, JwtKey, JwtKeyFormat, JwtServerAuth, JwtSource, JwtVerification,
-    StaticJwtAuth, SubjectBinding,
+    StaticJwtAuth,
 };
 pub(crate) use server::SERVER_AUTH;
 pub(crate) use shared::{BASIC, SPIRE};

@@ -34,7 +34,7 @@ mod tree;
 pub use auth::{
     BasicAuth, ClientAuth, ClientJwtAuth, JwtAlgorithm, JwtClaims, JwtKey, JwtKeyFormat, JwtServerAuth,
     JwtSource, JwtVerification, OidcClientAuth, OidcGrant, OidcServerAuth, RefreshToken, ServerAuth,
-    SpireConfig, StaticJwtAuth, SubjectBinding,
+    SpireConfig, StaticJwtAuth,
 };
 pub use authorization::{AuthMethod, AuthorizationConfig, AuthorizationRule, DefaultAccess, IdentityMatch};
 pub use client::{Backoff, ClientConfig, ConnectionType};

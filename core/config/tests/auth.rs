@@ -6,7 +6,7 @@ use serde_json::json;
 use slim_config::{
     BasicAuth, ClientAuth, ClientJwtAuth, JwtAlgorithm, JwtClaims, JwtKey, JwtKeyFormat, JwtServerAuth,
     JwtSource, JwtVerification, OidcGrant, OidcServerAuth, RefreshToken, SecretText, ServerAuth, SpireConfig,
-    StaticJwtAuth, SubjectBinding,
+    StaticJwtAuth,
 };
 
 mod common;
@@ -69,15 +69,14 @@ fn a_listener_checks_tokens_with_keys_in_both_spellings() {
             custom: Default::default(),
         },
         policy: Some("claims.admin == true".into()),
-        subject_binding: SubjectBinding::Warn,
     });
     let new = "{type: jwt, key: {type: decoding, algorithm: ES256, format: pem, key: {file: key.pem}},
                 claims: {aud: [a, b], iss: https://issuer, sub: alice},
-                policy: {cel: claims.admin == true}, subject_binding: warn}";
+                policy: {cel: claims.admin == true}}";
     assert_eq!(server_auth(new), expected);
     let old = "{jwt: {claims: {audience: [a, b], issuer: https://issuer, subject: alice}, duration: 1h,
                 key: {decoding: {algorithm: ES256, format: Pem, file: key.pem}},
-                policy: {cel: claims.admin == true}, subject_binding: warn}}";
+                policy: {cel: claims.admin == true}}}";
     let loaded = server(old).unwrap();
     assert_eq!(loaded.config.auth, Some(expected));
     assert_eq!(
@@ -298,6 +297,10 @@ fn what_is_wrong_with_auth_of_a_listener_is_one_sentence() {
         (
             &format!("{{type: jwt, {key}, policy: {{rego: x}}}}"),
             "auth.policy.rego: policies are written in CEL here, not in Rego; write policy: {cel: …}",
+        ),
+        (
+            &format!("{{type: jwt, {key}, subject_binding: warn}}"),
+            "auth.subject_binding: not supported yet; remove the key or set it to off",
         ),
         (
             "{type: oidc, issuer_url: https://a}",

@@ -21,8 +21,6 @@ pub struct JwtServerAuth {
     pub claims: JwtClaims,
     /// A CEL expression over the claims; false is a refusal.
     pub policy: Option<String>,
-    /// What to do about a subject that names a key.
-    pub subject_binding: SubjectBinding,
 }
 
 /// With which keys a signature is checked.
@@ -32,32 +30,6 @@ pub enum JwtVerification {
     Keys(JwtKey),
     /// Those that the issuer publishes. `claims.issuers` is then not empty: anybody can publish keys.
     Autoresolve,
-}
-
-/// A subject of the form `did:key:…` names a key (wire-session §1.5); does it have to be the one of the token?
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SubjectBinding {
-    /// Not looked at.
-    #[default]
-    Off,
-    /// A mismatch is logged.
-    Warn,
-    /// A mismatch is refused.
-    Enforce,
-}
-
-impl SubjectBinding {
-    pub(crate) const NAMES: &[&str] = &["off", "warn", "enforce"];
-    pub(crate) const ALL: &[Self] = &[Self::Off, Self::Warn, Self::Enforce];
-
-    /// Its word in a configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Warn => "warn",
-            Self::Enforce => "enforce",
-        }
-    }
 }
 
 /// A token that is signed for each dial.

@@ -2,7 +2,7 @@
 
 use super::{
     BASIC, BasicAuth, CHECKING_KEY, CLAIM_POLICY, JwtServerAuth, JwtVerification, OLD_FORM, OidcServerAuth,
-    SPIRE, ServerAuth, SpireConfig, SubjectBinding, jwt, old_form, web_url,
+    SPIRE, ServerAuth, SpireConfig, jwt, old_form, web_url,
 };
 use crate::authorization::cel;
 use crate::error::{ConfigError, Problem};
@@ -37,12 +37,8 @@ static JWT: Block = Block {
         Key::new("key", CHECKING_KEY, "with which keys its signature is checked").required(),
         Key::new("claims", Kind::Block(&CLAIMS), "what it must say").without("any token under the keys"),
         Key::new("policy", CLAIM_POLICY, "an expression over its claims").without("none"),
-        Key::new(
-            "subject_binding",
-            Kind::Choice(SubjectBinding::NAMES),
-            "whether a subject `did:key:…` must be the key of the token",
-        )
-        .or("off"),
+        // A subject `did:key:…` binds a member's key (wire-session §1.5); a token of a link is bound to no key.
+        Key::other("subject_binding", Status::Later(Some("off"))),
         Key::other(
             "duration",
             Status::Ignored("a listener makes no tokens, so it needs no duration"),
@@ -126,7 +122,6 @@ impl ServerAuth {
                     .with("key", key)
                     .with("claims", auth.claims.normal())
                     .with_some("policy", policy_normal(auth.policy.as_ref()))
-                    .with("subject_binding", auth.subject_binding.name())
             }
             Self::Oidc(oidc) => Plain::typed("oidc")
                 .with("issuer_url", &oidc.issuer_url)
@@ -173,7 +168,6 @@ fn parse_jwt(section: &Section<'_>) -> Result<JwtServerAuth, ConfigError> {
         verification,
         claims,
         policy: policy(section)?,
-        subject_binding: section.choice("subject_binding", SubjectBinding::ALL)?,
     })
 }
 

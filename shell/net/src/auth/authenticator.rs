@@ -102,14 +102,6 @@ pub enum AuthSetupError {
     /// A secret that everybody knows.
     #[error("the secret that checks tokens cannot be used: {0}")]
     Secret(TokenKeyError),
-    /// A kind of authentication that this release cannot do.
-    #[error("{what} is not available here; {instead}")]
-    Unsupported {
-        /// As configured.
-        what: &'static str,
-        /// What is.
-        instead: &'static str,
-    },
 }
 
 impl Authenticator {
