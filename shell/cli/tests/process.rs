@@ -7,7 +7,9 @@ use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Node, error_line, file, free_port, local, masked, services, slim, timed, tutorial_on};
+use common::{
+    DEADLINE, Node, error_line, file, free_port, local, masked, services, slim, timed, tutorial_on,
+};
 
 /// What the tutorial shows (S-23, S-24) after the time; thread numbers and the port are masked.
 const SIX_LINES: [&str; 6] = [
@@ -282,4 +284,3 @@ fn s_21_without_arguments_or_with_both_it_says_what_it_needs() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("cannot be used with"), "{text}");
 }
-
