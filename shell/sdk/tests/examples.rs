@@ -1,4 +1,4 @@
-//! The two examples, as programs of their own, against a node.
+//! The examples, as programs of their own, against a node.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
@@ -91,4 +91,41 @@ async fn moderator_and_participants_meet_in_either_order() {
     );
     let carol = finish(carol).await;
     assert!(carol.ends_with("closed by its moderator\n"), "{carol}");
+}
+
+#[tokio::test]
+async fn instances_are_asked_in_turn() {
+    let node = Service::new().unwrap();
+    let config = r#"{"endpoint": "127.0.0.1:0", "tls": {"insecure": true}}"#;
+    let config = ServerConfig::from_json_text(config).unwrap().config;
+    let endpoint = within(node.run_server(config)).await.unwrap().to_string();
+
+    let mut instances: Vec<Child> = (0..2)
+        .map(|_| start("any_instance", &[&endpoint, SECRET, "org/example/worker"]))
+        .collect();
+    for instance in &mut instances {
+        // It serves its name when it says so.
+        let stdout = std::io::BufReader::new(instance.stdout.take().unwrap());
+        let line = tokio::task::spawn_blocking(|| std::io::BufRead::lines(stdout).next());
+        assert_eq!(
+            within(line).await.unwrap().unwrap().unwrap(),
+            "waiting for questions"
+        );
+    }
+    let asker = [&endpoint, SECRET, "org/example/asker", "org/example/worker", "4"];
+    let output = finish(start("any_instance", &asker)).await;
+    for mut instance in instances {
+        instance.kill().unwrap();
+        instance.wait().unwrap();
+    }
+    let lines: Vec<(&str, &str)> = output.lines().filter_map(|line| line.split_once(": ")).collect();
+    let (names, answers): (Vec<&str>, Vec<&str>) = lines.into_iter().unzip();
+    let expected: Vec<String> = (0..4)
+        .map(|number| format!("answer to question {number}"))
+        .collect();
+    assert_eq!(answers, expected);
+    assert!(
+        names[0] == names[2] && names[1] == names[3] && names[0] != names[1],
+        "{names:?}"
+    );
 }
