@@ -72,7 +72,7 @@ fn every_file_of_the_folder_config_loads_and_only_the_tutorials_is_old() {
 }
 
 #[test]
-fn every_yaml_block_of_every_page_loads_and_the_commented_keys_exist() {
+fn s_15_every_yaml_block_of_every_page_loads_and_the_commented_keys_exist() {
     let mut pages = files("docs", "md");
     pages.extend(files(".", "md"));
     let mut count = 0;
@@ -98,7 +98,7 @@ fn every_yaml_block_of_every_page_loads_and_the_commented_keys_exist() {
 }
 
 #[test]
-fn the_documented_defaults_are_the_real_ones() {
+fn s_15_the_documented_defaults_are_the_real_ones() {
     let page = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let loaded = NodeConfig::from_yaml_text(&blocks(&page)[0]).unwrap();
     assert!(loaded.warnings.is_empty());
