@@ -11,6 +11,8 @@ use slim_proto::limits::{
 };
 use slim_proto::{Egress, Instant};
 
+use crate::rate::{Rate, TokenBucket};
+
 // One frame of the largest size always fits into an empty queue.
 const _: () = assert!(EGRESS_BYTES_MAX > FRAME_BYTES_MAX);
 
@@ -25,6 +27,26 @@ pub struct EgressBudget {
     pub control_frames_max: usize,
     /// A queue that stays full this long means a stalled peer.
     pub full_max: Duration,
+    /// How many data frames may leave; `None` for any number.
+    pub rate: Option<Rate>,
+}
+
+/// Least data frames of a queue whose rate is limited: what a link says at its start must fit.
+const LIMITED_FRAMES_MIN: usize = 64;
+
+impl EgressBudget {
+    /// The budget of a link that may send at this rate only. No more frames wait than leave in one period (and some
+    /// for the start of a link), so that nothing waits long; who publishes waits instead.
+    pub fn limited(rate: Rate) -> Self {
+        let count = usize::try_from(rate.count).unwrap_or(usize::MAX);
+        Self {
+            frames_max: count.clamp(LIMITED_FRAMES_MIN, EGRESS_FRAMES_MAX),
+            // A queue that is held back is no sign of a peer that takes nothing.
+            full_max: EGRESS_FULL_MAX + rate.interval(),
+            rate: Some(rate),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for EgressBudget {
@@ -34,6 +56,7 @@ impl Default for EgressBudget {
             bytes_max: EGRESS_BYTES_MAX,
             control_frames_max: EGRESS_CONTROL_FRAMES_MAX,
             full_max: EGRESS_FULL_MAX,
+            rate: None,
         }
     }
 }
@@ -60,6 +83,18 @@ pub struct EgressQueue {
     /// Since when every push was refused, without a pop in between.
     full_since: Option<Instant>,
     refused: u64,
+    bucket: Option<TokenBucket>,
+}
+
+/// What a writer gets.
+#[derive(Debug)]
+pub enum Next {
+    /// Write this.
+    Frame(Egress),
+    /// The rate allows nothing more before this moment.
+    Held(Instant),
+    /// Nothing waits.
+    Empty,
 }
 
 impl EgressQueue {
@@ -67,6 +102,7 @@ impl EgressQueue {
     pub fn new(budget: EgressBudget) -> Self {
         Self {
             budget,
+            bucket: budget.rate.map(TokenBucket::new),
             ..Self::default()
         }
     }
@@ -97,7 +133,18 @@ impl EgressQueue {
         Ok(())
     }
 
-    /// The next frame to write. Whoever takes one shows that the link is alive.
+    /// The next frame to write, as far as the rate allows. Link control is never held back.
+    pub fn next(&mut self, now: Instant) -> Next {
+        if self.control.is_empty()
+            && !self.data.is_empty()
+            && let Some(Err(when)) = self.bucket.as_mut().map(|bucket| bucket.take(now))
+        {
+            return Next::Held(when);
+        }
+        self.pop().map_or(Next::Empty, Next::Frame)
+    }
+
+    /// The next frame to write, whatever the rate. Whoever takes one shows that the link is alive.
     pub fn pop(&mut self) -> Option<Egress> {
         let egress = match self.control.pop_front() {
             Some(egress) => egress,
@@ -178,6 +225,7 @@ mod tests {
             bytes_max: 100,
             control_frames_max: 2,
             full_max: Duration::from_secs(10),
+            rate: None,
         })
     }
 
@@ -254,5 +302,28 @@ mod tests {
             queue.push(START, frame.clone()).unwrap();
         }
         assert!(queue.push(START, frame).is_err());
+    }
+
+    #[test]
+    fn a_limited_queue_gives_out_what_its_rate_allows_and_control_at_once() {
+        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+        let rate = Rate {
+            count: 2,
+            per: Duration::from_secs(10),
+        };
+        let mut queue = EgressQueue::new(EgressBudget::limited(rate));
+        for _ in 0..LIMITED_FRAMES_MIN {
+            queue.push(at(0), data(10)).unwrap();
+        }
+        assert!(queue.push(at(0), data(10)).is_err());
+        assert!(matches!(queue.next(at(0)), Next::Frame(_)));
+        assert!(matches!(queue.next(at(0)), Next::Frame(_)));
+        assert!(matches!(queue.next(at(0)), Next::Held(when) if when == at(5)));
+        queue.push(at(0), ack(7)).unwrap();
+        assert!(matches!(queue.next(at(0)), Next::Frame(frame) if frame.is_link_control()));
+        assert!(matches!(queue.next(at(5)), Next::Frame(_)));
+        // Being held back is not being stalled.
+        while queue.push(at(5), data(10)).is_ok() {}
+        assert!(!queue.is_stalled(at(14)));
     }
 }

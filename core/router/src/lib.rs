@@ -24,6 +24,7 @@ mod key_agreement;
 mod link;
 mod memberships;
 mod preferences;
+mod rate;
 mod restore;
 mod router;
 mod semver;
@@ -41,4 +42,5 @@ pub use handshake::{Acceptor, Dialer, HandshakeError, LocalNode, Negotiated, Pee
 pub use key_agreement::MacKey;
 pub use link::{Direction, LinkClass, LinkId, LinkInfo};
 pub use preferences::RouteLimit;
+pub use rate::Rate;
 pub use router::{CloseReason, Output, RouteError, Router, RouterConfig};
