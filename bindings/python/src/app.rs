@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use slim::{
-    AnycastConfig, Direction, Identity, Reliability, Rng, SessionConfig, SessionDefaults, SessionId,
-    SessionKind, Verifier,
-};
+use slim::{AnycastConfig, Direction, Reliability, SessionConfig, SessionDefaults, SessionId, SessionKind};
 
 use crate::error;
+use crate::identity::{self, ProviderArgument, VerifierArgument};
 use crate::name::{self, NameArgument, NameParts};
 use crate::process::Process;
 use crate::session::Session;
@@ -23,26 +21,25 @@ pub(crate) struct App {
     process: Arc<Process>,
 }
 
-/// Creates an application whose identity is proved with a shared secret. Resolves with an `App`.
+/// Creates an application with an identity and a verifier as `_identity.py` describes them. Resolves with an `App`.
 #[pyfunction]
 pub(crate) fn create_app<'py>(
     py: Python<'py>,
     name: NameArgument,
-    identity: &str,
-    secret: &str,
-    verifier_secret: &str,
+    provider: ProviderArgument,
+    verifier: VerifierArgument,
     direction: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
     let name = name::from_python(name)?.without_id();
     let direction = read_direction(direction)?;
-    let identity = Identity::shared_secret(identity, secret, &mut Rng::from_seed(slim::os_seed()))
-        .map_err(|error| PyValueError::new_err(error.to_string()))?;
-    let verifier = Verifier::shared_secret(verifier_secret);
+    let (provider, verifier) = (provider.settings()?, verifier.settings()?);
     let process = Process::current()?;
     let service = process.service.clone();
     let owner = Arc::clone(&process);
     process.bridge.future(py, async move {
-        let app = service.create_app(name, identity, verifier, direction).await?;
+        let app = service
+            .create_app_from(name, provider, verifier, direction)
+            .await?;
         Ok(App { app, process: owner })
     })
 }
@@ -196,6 +193,17 @@ impl App {
             .check()?
             .bridge
             .future(py, async move { app.unsubscribe(name).await })
+    }
+
+    /// Identities that were not believed lately: who claimed to be whom, a word for the reason, and the reason as text.
+    fn identity_refusals(&self) -> Vec<(NameParts, &'static str, String)> {
+        let refusals = self.app.identity_refusals().into_iter();
+        refusals
+            .map(|refusal| {
+                let peer = name::to_python(&refusal.peer);
+                (peer, identity::reason(&refusal.error), refusal.error.to_string())
+            })
+            .collect()
     }
 
     /// What was refused, dropped and repeated so far. Resolves with a dict.

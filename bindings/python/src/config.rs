@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use slim_config::{AuthorizationConfig, ClientConfig, ConfigError, Loaded, ServerConfig, TracingConfig, Warning};
+use slim_config::{
+    AuthorizationConfig, ClientConfig, ConfigError, Loaded, ServerConfig, TracingConfig, Warning,
+};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 

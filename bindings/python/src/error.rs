@@ -54,6 +54,8 @@ fn tls_class(failure: &TlsFailure) -> &'static str {
         | TlsFailure::CaCertificate
         | TlsFailure::Certificate { .. }
         | TlsFailure::NoHttp2
+        | TlsFailure::Spiffe { .. }
+        | TlsFailure::Classical
         | TlsFailure::Timeout { .. }
         | TlsFailure::Broken { .. }
         | TlsFailure::Protocol { .. } => "SLIMTlsError",

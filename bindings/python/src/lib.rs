@@ -7,6 +7,7 @@ mod app;
 mod bridge;
 mod config;
 mod error;
+mod identity;
 mod item;
 mod name;
 mod process;

@@ -49,7 +49,22 @@ from slim_bindings._functions import (
     unsubscribe,
 )
 from slim_bindings._identity import PyIdentityProvider, PyIdentityVerifier
+from slim_bindings._keys import PyAlgorithm, PyKey, PyKeyData, PyKeyFormat
 from slim_bindings._names import PyName
+from slim_bindings._refusals import (
+    SLIMForeignTokenError,
+    SLIMIdentityError,
+    SLIMIssuerUnavailableError,
+    SLIMTokenExpiredError,
+    SLIMTokenMalformedError,
+    SLIMTokenNotYetValidError,
+    SLIMUnknownKeyError,
+    SLIMWrongAlgorithmError,
+    SLIMWrongAudienceError,
+    SLIMWrongIssuerError,
+    SLIMWrongSignatureError,
+    SLIMWrongSubjectError,
+)
 from slim_bindings._service import PyService, leave_process
 from slim_bindings._session import Member, MembershipEvent, PySessionInfo
 from slim_bindings._slim import Slim
@@ -69,8 +84,12 @@ __all__ = [
     "SESSION_UNSPECIFIED",
     "Member",
     "MembershipEvent",
+    "PyAlgorithm",
     "PyIdentityProvider",
     "PyIdentityVerifier",
+    "PyKey",
+    "PyKeyData",
+    "PyKeyFormat",
     "PyName",
     "PyService",
     "PySessionConfiguration",
@@ -80,7 +99,10 @@ __all__ = [
     "SLIMCertificateExpiredError",
     "SLIMCertificateNotYetValidError",
     "SLIMClientCertificateError",
+    "SLIMForeignTokenError",
+    "SLIMIdentityError",
     "SLIMInviteError",
+    "SLIMIssuerUnavailableError",
     "SLIMMessageLostError",
     "SLIMPermissionDeniedError",
     "SLIMPlainTextError",
@@ -90,8 +112,17 @@ __all__ = [
     "SLIMTlsError",
     "SLIMTlsVersionError",
     "SLIMUnauthenticatedError",
+    "SLIMTokenExpiredError",
+    "SLIMTokenMalformedError",
+    "SLIMTokenNotYetValidError",
     "SLIMUnknownCaError",
+    "SLIMUnknownKeyError",
+    "SLIMWrongAlgorithmError",
+    "SLIMWrongAudienceError",
     "SLIMWrongHostError",
+    "SLIMWrongIssuerError",
+    "SLIMWrongSignatureError",
+    "SLIMWrongSubjectError",
     "Slim",
     "__version__",
     "build_info",

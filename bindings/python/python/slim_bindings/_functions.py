@@ -10,7 +10,13 @@ from typing import Any
 from slim_bindings import _slim_bindings as native
 from slim_bindings._configuration import Configuration, PySessionDirection, PySessionType
 from slim_bindings._errors import SLIMTimeoutError
-from slim_bindings._identity import SharedSecretProvider, SharedSecretVerifier, subject_base
+from slim_bindings._identity import (
+    PyIdentityProvider,
+    PyIdentityVerifier,
+    SharedSecretProvider,
+    SharedSecretVerifier,
+    settings_of,
+)
 from slim_bindings._names import PyName
 from slim_bindings._service import PyService
 from slim_bindings._session import PySessionInfo
@@ -27,25 +33,25 @@ async def init_tracing(config: dict[str, Any]) -> None:
 
 async def create_pyservice(
     name: PyName,
-    provider: SharedSecretProvider,
-    verifier: SharedSecretVerifier,
+    provider: PyIdentityProvider,
+    verifier: PyIdentityVerifier,
     direction: PySessionDirection = PySessionDirection.BIDIRECTIONAL,
 ) -> PyService:
-    """Creates an application. ``direction`` is its direction in the sessions of others."""
-    if not isinstance(provider, SharedSecretProvider):
-        raise TypeError(f"provider is PyIdentityProvider.SharedSecret, not {type(provider).__name__}")
-    if not isinstance(verifier, SharedSecretVerifier):
-        raise TypeError(f"verifier is PyIdentityVerifier.SharedSecret, not {type(verifier).__name__}")
-    _warn_of_weak_secret(provider.shared_secret)
+    """Creates an application. ``direction`` is its direction in the sessions of others.
+
+    ``ValueError`` says what is wrong with a key, a token or a secret. With ``autoresolve`` this waits up to five seconds
+    for the issuer's keys.
+    """
+    if not isinstance(provider, PyIdentityProvider):
+        raise TypeError(f"provider is a PyIdentityProvider, not {type(provider).__name__}")
+    if not isinstance(verifier, PyIdentityVerifier):
+        raise TypeError(f"verifier is a PyIdentityVerifier, not {type(verifier).__name__}")
+    if isinstance(provider, SharedSecretProvider):
+        _warn_of_weak_secret(provider.shared_secret)
     direction = PySessionDirection(direction)
-    app = await native.create_app(
-        _parts(name),
-        subject_base(provider.identity),
-        provider.shared_secret,
-        verifier.shared_secret,
-        direction.name.lower(),
-    )
-    return PyService(app, direction)
+    own, others = settings_of(provider, verifier, str(name._without_id()))
+    app = await native.create_app(_parts(name), own, others, direction.name.lower())
+    return PyService(app, direction, "shared_secret" if isinstance(verifier, SharedSecretVerifier) else "jwt")
 
 
 async def connect(svc: PyService, config: dict[str, Any]) -> int:

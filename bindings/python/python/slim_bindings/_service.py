@@ -21,6 +21,7 @@ from slim_bindings._configuration import (
 from slim_bindings._errors import SLIMSessionClosedError, SLIMSessionNotFoundError
 from slim_bindings._inbox import SessionInbox
 from slim_bindings._names import PyName
+from slim_bindings._refusals import SLIMIdentityError, refusal
 from slim_bindings._session import PySessionInfo
 from slim_bindings._signal import Signal, Watch
 
@@ -37,8 +38,11 @@ _services: weakref.WeakSet[PyService] = weakref.WeakSet()
 class PyService:
     """An application as the module functions take it; ``Slim`` wraps one."""
 
-    def __init__(self, app: _slim_bindings.App, direction: PySessionDirection) -> None:
+    def __init__(
+        self, app: _slim_bindings.App, direction: PySessionDirection, assurance: str = "shared_secret"
+    ) -> None:
         self._app = app
+        self._assurance = assurance
         _services.add(self)
         self._direction = direction
         #: Sessions of this application: its own, and those of others from their first message on.
@@ -69,8 +73,13 @@ class PyService:
 
     @property
     def identity_assurance(self) -> str:
-        """What an identity is worth: with ``shared_secret`` any holder of the secret can claim any identity."""
-        return "shared_secret"
+        """What an identity is worth: with ``shared_secret`` any holder of the secret can claim any identity; with
+        ``jwt`` somebody trusted says so."""
+        return self._assurance
+
+    def identity_refusals(self) -> list[SLIMIdentityError]:
+        """The identities that were not believed lately, oldest first; the refused see a time-out only."""
+        return [refusal(*refused) for refused in self._app.identity_refusals()]
 
     def __repr__(self) -> str:
         return f"PyService(name={self.name})"

@@ -11,9 +11,10 @@ from typing import Any
 from slim_bindings import _functions as functions
 from slim_bindings._configuration import Configuration, PySessionDirection, PySessionType
 from slim_bindings._errors import SLIMSessionNotFoundError
-from slim_bindings._identity import SharedSecretProvider, SharedSecretVerifier
+from slim_bindings._identity import PyIdentityProvider, PyIdentityVerifier
 from slim_bindings._inbox import SessionInbox
 from slim_bindings._names import PyName
+from slim_bindings._refusals import SLIMIdentityError
 from slim_bindings._service import PyService
 from slim_bindings._session import Member, MembershipEvent, PySessionInfo
 from slim_bindings._signal import Signal
@@ -40,8 +41,8 @@ class Slim:
     async def new(
         cls,
         name: PyName,
-        provider: SharedSecretProvider,
-        verifier: SharedSecretVerifier,
+        provider: PyIdentityProvider,
+        verifier: PyIdentityVerifier,
         *,
         direction: PySessionDirection = PySessionDirection.BIDIRECTIONAL,
     ) -> Slim:
@@ -60,8 +61,13 @@ class Slim:
 
     @property
     def identity_assurance(self) -> str:
-        """What an identity is worth: with ``shared_secret`` any holder of the secret can claim any identity."""
+        """What an identity is worth: with ``shared_secret`` any holder of the secret can claim any identity; with
+        ``jwt`` somebody trusted says so."""
         return self.svc.identity_assurance
+
+    def identity_refusals(self) -> list[SLIMIdentityError]:
+        """The identities that were not believed lately, oldest first; the refused see a time-out only."""
+        return self.svc.identity_refusals()
 
     def get_id(self) -> int:
         """The application's instance id."""
