@@ -58,8 +58,12 @@ class Peer:
         except Exception as error:  # whatever the package raises is the answer
             say({"id": number, "error": f"{type(error).__name__}: {error}"})
 
-    async def op_app(self, name: str, secret: str | None = None, jwt: dict | None = None) -> str:
-        if jwt is None:
+    async def op_app(
+        self, name: str, secret: str | None = None, jwt: dict | None = None, spire: dict | None = None
+    ) -> str:
+        if spire is not None:
+            self.app = self.service.create_app(slim.Name.from_string(name), *spire_identity(spire))
+        elif jwt is None:
             # The asynchronous variant of this call panics in 3.3.8.
             self.app = self.service.create_app_with_secret(slim.Name.from_string(name), secret)
         else:
@@ -67,11 +71,17 @@ class Peer:
         self.spawn(self.accept())
         return text_of(self.app.name())
 
-    async def op_connect(self, endpoint: str, settings: dict | None = None) -> None:
-        config = slim.new_insecure_client_config(endpoint)
-        if settings is not None:
-            config = slim.new_config_from_json(json.dumps({"endpoint": endpoint, **settings}))
-        self.connection = await self.service.connect_async(config)
+    async def op_connect(self, endpoint: str, settings: dict | None = None, configured: bool = False) -> None:
+        if configured:
+            # The configuration file asked for it; there is no event for its success.
+            while (connection := self.service.get_connection_id(endpoint)) is None:
+                await asyncio.sleep(0.05)
+            self.connection = connection
+        else:
+            config = slim.new_insecure_client_config(endpoint)
+            if settings is not None:
+                config = slim.new_config_from_json(json.dumps({"endpoint": endpoint, **settings}))
+            self.connection = await self.service.connect_async(config)
         await self.app.subscribe_async(self.app.name(), self.connection)
 
     async def op_serve(self, endpoint: str) -> None:
@@ -208,6 +218,17 @@ def jwt_identity(jwt: dict) -> tuple[slim.IdentityProviderConfig, slim.IdentityV
     provider = slim.ClientJwtAuth(key=signing, subject=jwt["subject"], **common)
     verifier = slim.JwtAuth(key=checking, subject=None, **common)
     return slim.IdentityProviderConfig.JWT(config=provider), slim.IdentityVerifierConfig.JWT(config=verifier)
+
+
+def spire_identity(spire: dict) -> tuple[slim.IdentityProviderConfig, slim.IdentityVerifierConfig]:
+    """Who an application is by the agent at a socket, and whom it believes."""
+    config = slim.SpireConfig(
+        socket_path=spire["socket_path"],
+        target_spiffe_id=spire["target_spiffe_id"],
+        jwt_audiences=spire["audiences"],
+        trust_domains=spire["trust_domains"],
+    )
+    return slim.IdentityProviderConfig.SPIRE(config=config), slim.IdentityVerifierConfig.SPIRE(config=config)
 
 
 def start() -> None:

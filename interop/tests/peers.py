@@ -163,14 +163,21 @@ class Peer(Process):
         self.readers[-1].start()
 
     def start(
-        self, endpoint: str | None, secret: str = SECRET, settings: dict | None = None, **identity: object
+        self,
+        endpoint: str | None,
+        secret: str = SECRET,
+        settings: dict | None = None,
+        configured: bool = False,
+        **identity: object,
     ) -> "Peer":
-        """Creates the application and connects it; `settings` are the keys of a client's configuration."""
-        if "jwt" not in identity:
+        """Creates the application and connects it; `settings` are the keys of a client's configuration. `configured`
+        waits for the connection that the configuration file of a process of the published package asks for."""
+        if not identity.keys() & {"jwt", "spire"}:
             identity["secret"] = secret
         self.full_name = self.ask("app", name=self.name, **identity)
         if endpoint:
-            self.ask("connect", endpoint=endpoint, **({"settings": settings} if settings else {}))
+            how = {"configured": True} if configured else {"settings": settings} if settings else {}
+            self.ask("connect", endpoint=endpoint, **how)
         return self
 
     def ask(self, operation: str, deadline: float = DEADLINE, **arguments) -> object:
