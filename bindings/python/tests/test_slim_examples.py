@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 import json
 import os
@@ -17,8 +18,9 @@ from pathlib import Path
 
 import pytest
 from slim_bindings.examples import _command
-from support import DEADLINE, SECRET, Process, free_port, python
+from support import DEADLINE, ROOT, SECRET, Process, free_port, python
 
+KEYS = ROOT / "core/auth/tests/vectors"
 CHANNEL = "org/chat/room"
 
 
@@ -268,15 +270,56 @@ def test_s75_every_option_is_an_environment_variable_and_the_command_line_counts
 
 def test_s75_the_help_names_every_variable() -> None:
     for command, options in {
-        "ff": "LOCAL REMOTE SLIM SHARED_SECRET MESSAGE ITERATIONS STICKY ENABLE_MLS",
-        "rr": "LOCAL REMOTE SLIM SHARED_SECRET MESSAGE ITERATIONS STICKY ENABLE_MLS",
-        "pubsub": "LOCAL REMOTE SLIM SHARED_SECRET INVITES ENABLE_MLS",
+        "ff": "LOCAL REMOTE SLIM SHARED_SECRET JWT BUNDLE ALGORITHM JWT_KEY MESSAGE ITERATIONS STICKY ENABLE_MLS",
+        "rr": "LOCAL REMOTE SLIM SHARED_SECRET JWT BUNDLE AUDIENCE MESSAGE ITERATIONS STICKY ENABLE_MLS",
+        "pubsub": "LOCAL REMOTE SLIM SHARED_SECRET JWT BUNDLE AUDIENCE INVITES ENABLE_MLS",
         "server": "SLIM",
     }.items():
         with examples(command, "--help") as program:
             assert program.wait() == 0
             for option in options.split():
                 assert f"[SLIM_{option}]" in program.output, command
+
+
+def tokens(key: str, *audience: str, algorithm: str = "ES256") -> tuple[str, ...]:
+    """Options of an application that signs its own tokens."""
+    for_whom = ("--audience", *audience) if audience else ()
+    bundle = str(KEYS / "jwks.json")
+    return ("--jwt", str(KEYS / key), "--bundle", bundle, "--algorithm", algorithm, *for_whom)
+
+
+@pytest.mark.parametrize(("algorithm", "key"), [("ES256", "p256.pem"), ("ES384", "p384.pem")])
+def test_s74_jwt_identities_talk_when_the_audience_fits_and_time_out_when_it_does_not(
+    endpoint: str, algorithm: str, key: str
+) -> None:
+    remote = f"org/jwt/{algorithm.lower()}"
+    slim = ("--slim", node(endpoint))
+    with examples("ff", "-l", remote, *slim, *tokens(key, "us", "them", algorithm=algorithm)) as receiver:
+        receiver.wait_for_line("waits for messages")
+        sending = ("ff", "-l", "org/jwt/alice", "-r", remote, "-m", "hello", *slim)
+        with examples(*sending, *tokens(key, "them", algorithm=algorithm), "--enable-mls") as sender:
+            assert sender.wait() == 0, sender.output
+            assert "hello from org/jwt/" in sender.output
+        with examples(*sending, *tokens(key, "nobody", algorithm=algorithm)) as sender:
+            assert sender.wait() == 1
+            assert sender.lines[-1].startswith("slim-examples: ") and remote in sender.lines[-1]
+            assert "Traceback" not in sender.output
+        assert sum("received from" in line for line in receiver.lines) == 1
+
+
+def test_s74_options_of_tokens_that_do_not_fit_are_named(endpoint: str, tmp_path: Path) -> None:
+    ff = ("ff", "--local", "org/jwt/alice", "--slim", endpoint)
+    absent = str(tmp_path / "absent.pem")
+    for arguments, code, text in (
+        ((*ff, "--jwt", absent), 1, "--bundle"),
+        ((*ff, "--jwt", absent, "--bundle", str(KEYS / "jwks.json")), 1, absent),
+        ((*ff, *tokens("p256.pem"), "--bundle", absent), 1, absent),
+        ((*ff, *tokens("p256.pem", algorithm="none")), 2, "'none' is none of HS256"),
+        ((*ff, *tokens("p256.pem", algorithm="ES384")), 1, "p256.pem"),
+    ):
+        exit_code, line = refusal(*arguments)
+        assert exit_code == code, (arguments, line)
+        assert text in line, arguments
 
 
 def test_mistakes_are_answered_with_one_line_that_names_them(endpoint: str) -> None:
@@ -313,3 +356,47 @@ def test_ctrl_c_leaves_cleanly(endpoint: str) -> None:
 def test_the_package_installs_the_command() -> None:
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="slim-examples")
     assert command.load() is _command.main
+
+
+def token_of_an_issuer(subject: str, folder: Path) -> tuple[str, str]:
+    """Files of a token that the test signs like an issuer, and of the private key that the token names."""
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+    own = ec.generate_private_key(ec.SECP256R1())
+    point = own.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    now = int(time.time())
+    claims = {
+        "sub": subject,
+        "iat": now,
+        "exp": now + 600,
+        "aud": ["us"],
+        "pubkey": base64.b64encode(point).decode(),
+    }
+
+    def part(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+    signed = ".".join(part(json.dumps(value).encode()) for value in ({"alg": "ES256", "typ": "JWT"}, claims))
+    issuer = serialization.load_pem_private_key((KEYS / "p256.pem").read_bytes(), None)
+    assert isinstance(issuer, ec.EllipticCurvePrivateKey)
+    r, s = utils.decode_dss_signature(issuer.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+    token, key = folder / "token", folder / "key.pem"
+    token.write_text(f"{signed}.{part(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}")
+    pem = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    key.write_bytes(own.private_bytes(*pem))
+    return str(token), str(key)
+
+
+def test_s74_a_token_that_somebody_else_signed_is_an_identity_with_its_key(endpoint: str, tmp_path: Path) -> None:
+    slim, remote = ("--slim", node(endpoint)), "org/jwt/given"
+    token, key = token_of_an_issuer("org/jwt/alice", tmp_path)
+    with examples("ff", "-l", remote, *slim, *tokens("p256.pem", "us")) as receiver:
+        receiver.wait_for_line("waits for messages")
+        given = ("--jwt", token, "--jwt-key", key, "--bundle", str(KEYS / "jwks.json"), "--audience", "us")
+        sending = ("ff", "-l", "org/jwt/alice", "-r", remote, "-m", "hello", *slim)
+        with examples(*sending, *given) as sender:
+            assert sender.wait() == 0, sender.output
+            assert "hello from org/jwt/given" in sender.output
+        code, line = refusal(*sending, "--jwt", token, "--bundle", str(KEYS / "jwks.json"), "--audience", "us")
+        assert (code, "private key" in line) == (1, True), line

@@ -22,7 +22,8 @@ from slim_bindings import (
     SLIMSessionClosedError,
     SLIMTimeoutError,
 )
-from slim_bindings.examples._options import add_common, create_application, read_name
+from slim_bindings.examples._identity import create_application
+from slim_bindings.examples._options import add_common, read_name
 
 _PROMPT = "message> "
 #: Type of the message with which the moderator greets a new member, so that its ``receive`` returns the session.

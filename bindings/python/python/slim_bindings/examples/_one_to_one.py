@@ -8,7 +8,8 @@ import datetime
 from typing import Any
 
 from slim_bindings import PyName, PySessionConfiguration, PySessionInfo, Slim, SLIMSessionClosedError, SLIMTimeoutError
-from slim_bindings.examples._options import Parser, add_common, create_application, positive, say
+from slim_bindings.examples._identity import create_application
+from slim_bindings.examples._options import Parser, add_common, positive, say
 
 #: An answer that takes longer is not waited for.
 _ANSWER_MAX = datetime.timedelta(seconds=5)

@@ -1,4 +1,4 @@
-"""What the programs share: options that may come from the environment, names, identities, and the connection."""
+"""What the programs share: options that may come from the environment, and what they are read as."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from slim_bindings import PyIdentityProvider, PyIdentityVerifier, PyName, Slim
+from slim_bindings import PyName
+from slim_bindings.examples import _identity
 
 #: The node of the tutorial.
 NODE = '{"endpoint": "http://127.0.0.1:46357", "tls": {"insecure": true}}'
@@ -81,9 +82,7 @@ def add_common(parser: Parser, remote: str, remote_is_required: bool = False) ->
         help="the node: the keys of a node's clients entry as JSON, or only its URL; without it the plain-text node "
         "on this machine at port 46357",
     )
-    parser.option(
-        "--shared-secret", metavar="TEXT", help="proves who belongs together; at least 32 bytes, equal at all"
-    )
+    _identity.add_options(parser)
 
 
 def read_name(text: str) -> PyName:
@@ -107,24 +106,6 @@ def read_node(text: str) -> dict[str, Any]:
     if "endpoint" not in node:
         raise argparse.ArgumentTypeError('it has no "endpoint"')
     return node
-
-
-async def create_application(options: argparse.Namespace) -> Slim:
-    """An application that proves its identity as the options say, connected to the node."""
-    app = await Slim.new(options.local, *identity(options))
-    await app.connect(options.slim)
-    return app
-
-
-def identity(options: argparse.Namespace) -> tuple[Any, Any]:
-    """What the application presents, and how it checks others."""
-    if not options.shared_secret:
-        raise ValueError("give --shared-secret, the text that all applications of the example know")
-    name = str(options.local)
-    return (
-        PyIdentityProvider.SharedSecret(identity=name, shared_secret=options.shared_secret),
-        PyIdentityVerifier.SharedSecret(identity=name, shared_secret=options.shared_secret),
-    )
 
 
 def say(text: str) -> None:
