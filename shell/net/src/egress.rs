@@ -6,9 +6,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use slim_config::RateLimit;
+use slim_proto::Instant;
 use slim_proto::splice::Egress;
-use slim_router::EgressQueue;
-use slim_router::egress::EgressBudget;
+use slim_router::egress::{EgressBudget, Next};
+use slim_router::{EgressQueue, Rate};
 use tokio::sync::Notify;
 use tokio::time::{sleep_until, timeout};
 
@@ -68,6 +70,16 @@ pub enum Refused {
     /// The link is closing.
     #[error("link is closing")]
     Closing,
+}
+
+/// The budget of a dialled link, with the rate that is configured for it.
+pub fn egress_budget(limit: Option<RateLimit>) -> EgressBudget {
+    limit.map_or_else(EgressBudget::default, |limit| {
+        EgressBudget::limited(Rate {
+            count: limit.count,
+            per: limit.per,
+        })
+    })
 }
 
 /// A fresh queue.
@@ -167,22 +179,31 @@ impl EgressReceiver {
     pub async fn next_batch(&self, writer: &mut FrameWriter) -> Result<(), Closing> {
         loop {
             let readable = self.0.readable.notified();
-            {
+            let held = {
                 let mut state = self.0.lock();
                 if let Some(closing @ Closing::Abort(_)) = &state.closing {
                     return Err(closing.clone());
                 }
-                if !state.queue.is_empty() {
-                    pop_batch(&mut state.queue, writer);
+                let held = pop_batch(&mut state.queue, self.0.clock.monotonic(), writer);
+                if writer.pending_bytes() > 0 {
                     drop(state);
                     self.0.space.notify_waiters();
                     return Ok(());
                 }
-                if let Some(closing) = &state.closing {
+                if held.is_none()
+                    && let Some(closing) = &state.closing
+                {
                     return Err(closing.clone());
                 }
+                held
+            };
+            match held {
+                None => readable.await,
+                Some(when) => tokio::select! {
+                    () = readable => {}
+                    () = sleep_until(self.0.clock.timer(when)) => {}
+                },
             }
-            readable.await;
         }
     }
 
@@ -234,16 +255,19 @@ impl Shared {
     }
 }
 
-fn pop_batch(queue: &mut EgressQueue, writer: &mut FrameWriter) {
+/// Moves what may be written now; the result says when there may be more, if the rate holds it back.
+fn pop_batch(queue: &mut EgressQueue, now: Instant, writer: &mut FrameWriter) -> Option<Instant> {
     for _ in 0..BATCH_FRAMES {
         if writer.pending_bytes() >= BATCH_BYTES {
-            return;
+            return None;
         }
-        match queue.pop() {
-            Some(egress) => writer.push(egress),
-            None => return,
+        match queue.next(now) {
+            Next::Frame(egress) => writer.push(egress),
+            Next::Held(when) => return Some(when),
+            Next::Empty => return None,
         }
     }
+    None
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use slim_proto::limits::EGRESS_WAIT_MAX;
 use slim_proto::{Egress, Frame, FrameKind};
 use slim_router::egress::EgressBudget;
 use slim_router::{Acceptor, Direction, Ingress, LinkClass, LinkId, LocalNode, Negotiated, forward};
+use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tracing::{debug, trace};
@@ -32,6 +33,9 @@ const FRAMES_PER_TURN: usize = 64;
 
 /// Time that a closing link gets to write what waits; then it is cut.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Time that a replaced link gets for what is under way: the farewell of the other side and then some.
+const RETIRE_MAX: Duration = Duration::from_secs(5);
 
 /// What an accepting listener asks of its links.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +56,8 @@ pub(crate) enum DriveEnd {
     Aborted(AbortReason),
     #[error("drained")]
     Drained,
+    #[error("replaced by another link")]
+    Retired,
 }
 
 /// Drives an accepted call from its first byte to its last.
@@ -114,8 +120,18 @@ pub(crate) async fn accept(shared: Arc<Shared>, policy: AcceptPolicy, accepted: 
         direction: Direction::Accepted,
         identity: Some(identity),
         peer,
+        budget: EgressBudget::default(),
+        succession: None,
     };
     drive(&shared, negotiated, end, reader, writer).await;
+}
+
+/// What an outgoing link hears and tells while another replaces it.
+pub(crate) struct Succession {
+    /// Told when the router knows the link.
+    pub(crate) is_up: oneshot::Sender<()>,
+    /// Resolves when another link does the work.
+    pub(crate) retire: oneshot::Receiver<()>,
 }
 
 /// The other end of a link.
@@ -124,6 +140,8 @@ pub(crate) struct End {
     /// Who it is, if it dialled.
     pub(crate) identity: Option<Arc<LinkIdentity>>,
     pub(crate) peer: SocketAddr,
+    pub(crate) budget: EgressBudget,
+    pub(crate) succession: Option<Succession>,
 }
 
 async fn negotiate(
@@ -164,10 +182,12 @@ pub(crate) async fn drive(
         direction,
         identity,
         peer,
+        budget,
+        succession,
     } = end;
     let remote = negotiated.remote_version.clone();
     let info = Arc::new(negotiated.into_link_info(direction));
-    let (sender, queue) = egress_queue(shared.clock, EgressBudget::default());
+    let (sender, queue) = egress_queue(shared.clock, budget);
     let Ok(id) = shared.router.link_up(Arc::clone(&info), identity, sender).await else {
         writer.finish(&Status::ok());
         return DriveEnd::Drained;
@@ -175,6 +195,19 @@ pub(crate) async fn drive(
     shared.totals.update(|totals| totals.links_opened += 1);
     debug!(link = %id, %peer, class = ?info.class, %remote, "link established");
     reader.accept_large_frames();
+    let retire = async {
+        let told = match succession {
+            Some(Succession { is_up, retire }) => {
+                let _ = is_up.send(());
+                retire.await
+            }
+            None => std::future::pending().await,
+        };
+        // Whoever would tell it is gone together with the link.
+        if told.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
 
     let mut ingest = Ingest {
         router: shared.router.clone(),
@@ -191,10 +224,11 @@ pub(crate) async fn drive(
         end = write(&queue, &mut writer) => end,
         () = queue.stalled() => DriveEnd::Aborted(AbortReason::SlowConsumer),
         () = shared.draining() => DriveEnd::Drained,
+        () = retire => DriveEnd::Retired,
     };
     // First out of the tables, then the farewell: nobody sends to a link that says goodbye.
     let _ = shared.router.link_down(id).await;
-    if matches!(end, DriveEnd::Read(_) | DriveEnd::Drained) {
+    if matches!(end, DriveEnd::Read(_) | DriveEnd::Drained | DriveEnd::Retired) {
         // The peer gets what was accepted for it; a dead connection ends the attempt at once.
         queue.close(Closing::Finish(Status::ok()));
         if let Ok(DriveEnd::Write(error)) = timeout(FAREWELL, write(&queue, &mut writer)).await {
@@ -202,6 +236,11 @@ pub(crate) async fn drive(
         }
     }
     match end {
+        DriveEnd::Retired => {
+            writer.finish(&Status::ok());
+            // What the other side still sends here is not lost; it ends when it has written all.
+            let _ = timeout(RETIRE_MAX, ingest.run(&mut reader)).await;
+        }
         DriveEnd::Read(_) | DriveEnd::Drained => writer.finish(&Status::ok()),
         DriveEnd::Write(_) | DriveEnd::Aborted(_) => writer.abort(),
     }

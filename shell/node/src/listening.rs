@@ -54,10 +54,12 @@ impl Serving {
 /// Accepts until the listener is to stop; returns when the last connection is gone.
 pub(crate) async fn listen(shared: Arc<Shared>, listener: Listener, serving: watch::Receiver<Arc<Serving>>) {
     let mut connections = JoinSet::new();
+    let mut freshness = std::pin::pin!(keep_certificates_fresh(serving.clone()));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shared.draining() => break,
+            () = &mut freshness => continue,
             // Finished connections leave the set; an empty set never gets here.
             Some(_) = connections.join_next() => continue,
         };
@@ -80,6 +82,26 @@ pub(crate) async fn listen(shared: Arc<Shared>, listener: Listener, serving: wat
     // (wire-routing C31).
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// Has the certificates in use read again when their files change. Never returns by itself.
+async fn keep_certificates_fresh(mut serving: watch::Receiver<Arc<Serving>>) {
+    loop {
+        let tls = serving.borrow_and_update().tls.clone();
+        let keep_fresh = async {
+            if let Some(tls) = tls {
+                tls.keep_fresh().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = keep_fresh => {}
+            // Whoever could replace them is gone when the listener is about to stop.
+            changed = serving.changed() => if changed.is_err() {
+                std::future::pending::<()>().await;
+            },
+        }
+    }
 }
 
 /// Handshake, then the connection. The limits on connections hold from the first byte on; the time to open a call
@@ -128,4 +150,9 @@ async fn serve<Io>(
     })
     .await;
     debug!(peer = %address, reason = %end, "connection closed");
+    let refused = settings.authenticator.as_ref();
+    let refused = refused.map_or(0, |authenticator| authenticator.take_refused());
+    if refused > 0 {
+        shared.totals.update(|totals| totals.auth_refused += refused);
+    }
 }

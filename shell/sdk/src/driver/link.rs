@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slim_config::ClientConfig;
 use slim_crypto::EphemeralKey;
-use slim_net::egress::{AbortReason, Closing, egress_queue};
+use slim_net::egress::{AbortReason, Closing, egress_budget, egress_queue};
 use slim_net::{
     Clock, Credentials, DialError, Dialed, EgressReceiver, EgressSender, FrameReader, FrameWriter, LinkEnd,
     Status, dial_as,
@@ -29,6 +29,7 @@ const STOP_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Link {
     dialed: Dialed,
     info: Box<LinkInfo>,
+    budget: EgressBudget,
 }
 
 /// Why a link did not come about.
@@ -148,7 +149,11 @@ impl Link {
             .map_err(|_| OpenError::Timeout)??;
         let info = Box::new(dialer.handle_reply(&reply)?.into_link_info(Direction::Dialed));
         dialed.reader.accept_large_frames();
-        Ok(Self { dialed, info })
+        Ok(Self {
+            dialed,
+            info,
+            budget: egress_budget(config.rate_limit),
+        })
     }
 
     /// Resolves when the node asks for another link in place of this one.
@@ -171,7 +176,7 @@ impl Link {
             connection,
             ..
         } = self.dialed;
-        let (queue, receiver) = egress_queue(clock, EgressBudget::default());
+        let (queue, receiver) = egress_queue(clock, self.budget);
         let (is_writing, abort) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
         let sender = UplinkSender {
             queue: queue.clone(),

@@ -1,4 +1,5 @@
-//! The task behind one connection: dials, keeps the link, replaces it when the node asks for that, and dials again.
+//! The task behind one connection: dials, keeps the link, replaces it when the node asks for that or certificates
+//! are renewed, and dials again.
 //!
 //! It decides nothing but when to try again. Everything that happens is an [`Event`] for the driver, in order.
 
@@ -256,7 +257,14 @@ impl Task {
     fn start_driving(&mut self, link: Link) -> Running {
         self.links += 1;
         let number = LinkNumber(self.links);
-        let leaving = Box::pin(link.leaving());
+        let (asked, credentials, config) = (link.leaving(), self.credentials.clone(), self.config.clone());
+        let leaving = Box::pin(async move {
+            tokio::select! {
+                () = asked => {}
+                // The node shall see the new certificate, and the new CAs shall judge the node.
+                () = credentials.renewed(&config) => {}
+            }
+        });
         let clock = self.surroundings.clock;
         let (mut wish, events) = (self.wish.clone(), self.events.clone());
         let room = Arc::clone(&self.surroundings.room);
