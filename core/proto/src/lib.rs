@@ -15,6 +15,7 @@ pub mod name;
 #[cfg(test)]
 mod recordings;
 pub mod splice;
+pub mod structure;
 pub mod time;
 pub mod wire;
 

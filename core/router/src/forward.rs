@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use slim_policy::Denied;
 use slim_proto::limits::TTL_DEFAULT;
 use slim_proto::splice::{Rewrite, splice};
+use slim_proto::structure::check_publish;
 use slim_proto::{Egress, Frame, FrameKind, HeaderView, Prefix};
 
 use crate::access::Access;
@@ -159,6 +160,10 @@ fn forward_uncounted(
     }
     let ttl = ingress.admit(&header)?;
     ingress.authorize(fib, frame, &header)?;
+    if ingress.link.class != LinkClass::Local {
+        // What some receiver could not decode would end its link.
+        check_publish(frame)?;
+    }
     let copy = Outgoing {
         frame,
         header: &header,

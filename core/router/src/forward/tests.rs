@@ -364,6 +364,26 @@ fn frames_that_are_no_publish_or_no_frame_are_dropped_and_counted() {
 }
 
 #[test]
+fn what_a_receiver_could_not_decode_is_dropped_at_the_first_node() {
+    let mut node = Node::new();
+    let [sender, receiver] = std::array::from_fn(|_| node.link(edge()));
+    node.handle(receiver, &subscribe(&chat(1), 1));
+    let good = publish(&chat(1), 1);
+    assert!(node.forward_raw(sender, &good).is_ok());
+    // The payload's type is text, and these bytes are none.
+    let mut bytes = good.bytes().to_vec();
+    let at = bytes
+        .windows(5)
+        .position(|window| window == b"\x0a\x03msg")
+        .unwrap();
+    bytes[at + 2] = 0xFF;
+    let bad = Frame::new(bytes).unwrap();
+    assert!(HeaderView::parse(&bad).is_ok(), "its routing header is in order");
+    assert_eq!(node.forward_raw(sender, &bad), Err(DropReason::Undecodable));
+    assert_eq!(node.links[&sender].counters().drops(DropReason::Undecodable), 1);
+}
+
+#[test]
 fn a_local_application_uses_its_uplink_for_what_is_not_local() {
     let mut node = Node::new();
     let [alice, bob] = std::array::from_fn(|_| node.link(LinkInfo::local()));
