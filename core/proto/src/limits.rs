@@ -194,6 +194,8 @@ pub const POLICY_BYTES_MAX: usize = 4096;
 /// Steps that the evaluation of a CEL expression may take in the worst case: some ten milliseconds, once a link.
 pub const POLICY_STEPS_MAX: u64 = 100_000;
 
+/// Ids of 0.4 applications that are known from what they sent, since they subscribe further names without an id.
+pub const OLDER_IDS_LEARNED_MAX: usize = 4096;
 /// Calls under way, per channel of a caller and per server.
 pub const RPC_CALLS_MAX: usize = 1024;
 /// Calls under way of one caller at a server, so that one cannot take all of them.

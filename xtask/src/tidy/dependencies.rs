@@ -12,6 +12,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("slim-config", &["slim-policy"]),
     ("slim-auth", &["slim-proto", "slim-crypto"]),
     ("slim-policy", &["slim-proto"]),
+    ("slim-older", &["slim-proto"]),
     ("slim-rpc", &["slim-proto", "slim-crypto"]),
     ("slim-router", &["slim-proto", "slim-crypto", "slim-policy"]),
     ("slim-mls", &["slim-proto", "slim-crypto", "slim-auth"]),
