@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::Loaded;
 use crate::auth::{CLIENT_AUTH, ClientAuth};
+use crate::backoff::{BACKOFF, Backoff};
 use crate::endpoint::Endpoint;
 use crate::error::{ConfigError, Problem};
 use crate::field::Field;
@@ -60,31 +61,6 @@ pub enum ConnectionType {
     Edge,
     /// A node of another domain.
     Remote,
-}
-
-/// Pauses between attempts to dial.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Backoff {
-    /// Always the same pause.
-    FixedInterval {
-        /// The pause.
-        interval: Duration,
-        /// Attempts; absent means no limit.
-        max_attempts: Option<u32>,
-    },
-    /// `base * factor * 2^n` after attempt n, at most `max_delay`.
-    Exponential {
-        /// The first pause at factor 1.
-        base: Duration,
-        /// Multiplies every pause.
-        factor: u32,
-        /// The longest pause.
-        max_delay: Duration,
-        /// Takes a random part, one half to the whole, of each pause.
-        jitter: bool,
-        /// Attempts; absent means no limit.
-        max_attempts: Option<u32>,
-    },
 }
 
 /// wire-routing A4: link ids are texts of a peer's choice; ours are UUIDs of 36 bytes.
@@ -176,56 +152,6 @@ pub(crate) static CLIENT: Block = Block {
     ],
 };
 
-static FIXED_INTERVAL: Block = Block {
-    name: "fixed_interval",
-    doc: "Always the same pause.",
-    keys: &[
-        Key::new("interval", Kind::Duration { zero: false }, "the pause").or("2s"),
-        MAX_ATTEMPTS,
-    ],
-};
-
-static EXPONENTIAL: Block = Block {
-    name: "exponential",
-    doc: "After attempt n a pause of `base * factor * 2^n`.",
-    keys: &[
-        Key::new(
-            "base",
-            Kind::Duration { zero: false },
-            "the first pause at factor 1",
-        )
-        .or("100ms"),
-        Key::new(
-            "factor",
-            Kind::Integer {
-                min: 1,
-                max: 1_000_000,
-            },
-            "multiplies every pause",
-        )
-        .or("1"),
-        Key::new("max_delay", Kind::Duration { zero: false }, "the longest pause").or("1s"),
-        Key::new(
-            "jitter",
-            Kind::Bool,
-            "take a random part, one half to the whole, of each pause",
-        )
-        .or("true"),
-        MAX_ATTEMPTS,
-    ],
-};
-
-const BACKOFF: Kind = Kind::Typed(&[&FIXED_INTERVAL, &EXPONENTIAL]);
-const MAX_ATTEMPTS: Key = Key::new(
-    "max_attempts",
-    Kind::Integer {
-        min: 1,
-        max: u32::MAX as i64,
-    },
-    "give up after so many",
-)
-.without("never");
-
 impl ClientConfig {
     /// A plain-text link with every default.
     pub fn insecure(endpoint: Endpoint) -> Self {
@@ -273,7 +199,11 @@ impl ClientConfig {
                 .map_or_else(|| Ok(BTreeMap::new()), headers)?,
             connect_timeout: Some(connect_timeout).filter(|timeout| !timeout.is_zero()),
             keepalive: ClientKeepalive::parse(section.section("keepalive")?)?,
-            backoff: section.typed("backoff")?.as_ref().map(backoff).transpose()?,
+            backoff: section
+                .typed("backoff")?
+                .as_ref()
+                .map(Backoff::parse)
+                .transpose()?,
             link_id: section.field("link_id").map(link_id).transpose()?,
             connection_type: connection_type(&section)?,
             require_header_mac: section.bool("require_header_mac")?,
@@ -315,31 +245,6 @@ impl ConnectionType {
         match self {
             Self::Edge => "edge",
             Self::Remote => "remote",
-        }
-    }
-}
-
-impl Backoff {
-    fn normal(&self) -> Plain {
-        match self {
-            Self::FixedInterval {
-                interval,
-                max_attempts,
-            } => Plain::typed("fixed_interval")
-                .with("interval", *interval)
-                .with_some("max_attempts", *max_attempts),
-            Self::Exponential {
-                base,
-                factor,
-                max_delay,
-                jitter,
-                max_attempts,
-            } => Plain::typed("exponential")
-                .with("base", *base)
-                .with("factor", *factor)
-                .with("max_delay", *max_delay)
-                .with("jitter", *jitter)
-                .with_some("max_attempts", *max_attempts),
         }
     }
 }
@@ -400,23 +305,6 @@ fn connection_type(section: &Section<'_>) -> Result<ConnectionType, ConfigError>
         }));
     }
     section.choice("connection_type", &[ConnectionType::Edge, ConnectionType::Remote])
-}
-
-fn backoff(section: &Section<'_>) -> Result<Backoff, ConfigError> {
-    let max_attempts = section.integer_if("max_attempts")?;
-    if section.block().name == FIXED_INTERVAL.name {
-        return Ok(Backoff::FixedInterval {
-            interval: section.duration("interval")?,
-            max_attempts,
-        });
-    }
-    Ok(Backoff::Exponential {
-        base: section.duration("base")?,
-        factor: section.integer("factor")?,
-        max_delay: section.duration("max_delay")?,
-        jitter: section.bool("jitter")?,
-        max_attempts,
-    })
 }
 
 /// Header values may be credentials, so only their names are shown.

@@ -2,7 +2,37 @@
 
 use std::time::Duration;
 
-use crate::error::DurationError;
+/// Why a text is no duration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DurationError {
+    /// Nothing there.
+    #[error("a duration cannot be empty; write for example 10s, 500ms, 1h30m")]
+    Empty,
+    /// A number without unit.
+    #[error("{text:?} has no unit; write for example 10s, 500ms, 1h30m")]
+    NoUnit {
+        /// The whole text.
+        text: String,
+    },
+    /// A unit without number, or other text.
+    #[error("{text:?} is no duration; write for example 10s, 500ms, 1h30m")]
+    Malformed {
+        /// The whole text.
+        text: String,
+    },
+    /// A unit that is not known.
+    #[error("{unit:?} is no unit of time; use y, w, d, h, m, s, ms, us or ns")]
+    Unit {
+        /// The unit.
+        unit: String,
+    },
+    /// Longer than can be counted.
+    #[error("{text:?} is too long")]
+    TooLong {
+        /// The whole text.
+        text: String,
+    },
+}
 
 /// Parses a sum of whole numbers with units; the units are those of all releases together.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {

@@ -1,56 +1,11 @@
 //! What can be wrong with a configuration, and where.
 
-use std::fmt;
-
 use slim_policy::{PatternError, PolicyError};
 
+use crate::duration::DurationError;
 use crate::endpoint::EndpointError;
+use crate::place::Place;
 use crate::rate_limit::RateLimitError;
-
-/// Where in the text something stands: `services.slim/0.pubsub.servers[0].tls`, line 14.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Keys from the top, joined by dots; list entries as `[index]`. Empty for the document itself.
-    pub path: String,
-    /// Where it was written.
-    pub origin: Origin,
-}
-
-/// Where a value was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Not in a file (JSON, Python).
-    Unknown,
-    /// In this line of the text, from 1.
-    Line(u64),
-    /// In this environment variable.
-    Variable(String),
-}
-
-impl Origin {
-    /// This one, or the other if this says nothing.
-    pub(crate) fn or(self, other: &Self) -> Self {
-        match self {
-            Self::Unknown => other.clone(),
-            Self::Line(_) | Self::Variable(_) => self,
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.is_empty() {
-            "configuration"
-        } else {
-            &self.path
-        };
-        match &self.origin {
-            Origin::Line(line) => write!(f, "{path} (line {line})"),
-            Origin::Variable(name) => write!(f, "{path} (environment variable {name})"),
-            Origin::Unknown => f.write_str(path),
-        }
-    }
-}
 
 /// One problem of a configuration at its place.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -364,69 +319,6 @@ impl Problem {
         let (_, form) = form.into_iter().find(|(applies, _)| *applies)?;
         Some(form.to_owned())
     }
-}
-
-/// Why a text is no duration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DurationError {
-    /// Nothing there.
-    #[error("a duration cannot be empty; write for example 10s, 500ms, 1h30m")]
-    Empty,
-    /// A number without unit.
-    #[error("{text:?} has no unit; write for example 10s, 500ms, 1h30m")]
-    NoUnit {
-        /// The whole text.
-        text: String,
-    },
-    /// A unit without number, or other text.
-    #[error("{text:?} is no duration; write for example 10s, 500ms, 1h30m")]
-    Malformed {
-        /// The whole text.
-        text: String,
-    },
-    /// A unit that is not known.
-    #[error("{unit:?} is no unit of time; use y, w, d, h, m, s, ms, us or ns")]
-    Unit {
-        /// The unit.
-        unit: String,
-    },
-    /// Longer than can be counted.
-    #[error("{text:?} is too long")]
-    TooLong {
-        /// The whole text.
-        text: String,
-    },
-}
-
-/// Something the user should know although it works.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Warning {
-    /// An old key was used.
-    #[error("{place}: {old:?} is the old name of this key; write {new:?}")]
-    OldKey {
-        /// Where.
-        place: Place,
-        /// The old name.
-        old: &'static str,
-        /// Today's name.
-        new: &'static str,
-    },
-    /// A key that changes nothing.
-    #[error("{place}: {reason}; remove the key")]
-    NoEffect {
-        /// Where.
-        place: Place,
-        /// Why it changes nothing.
-        reason: &'static str,
-    },
-    /// A client does not check whom it talks to.
-    #[error(
-        "{place}: whoever answers is believed to be the node, and can read and change what passes; for tests only"
-    )]
-    Unverified {
-        /// Where.
-        place: Place,
-    },
 }
 
 fn hint(nearest: Option<&'static str>) -> String {

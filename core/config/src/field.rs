@@ -5,8 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::duration::parse_duration;
-use crate::error::{ConfigError, Origin, Place, Problem, Warning};
+use crate::error::{ConfigError, Problem};
+use crate::place::{Origin, Place};
 use crate::tree::{Node, Value};
+use crate::warning::Warning;
 
 /// What the user should be told, collected while a tree is read.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@
 
 mod auth;
 mod authorization;
+mod backoff;
 mod client;
 mod duration;
 mod endpoint;
@@ -18,6 +19,7 @@ mod nearest;
 mod neutral;
 mod node;
 mod overrides;
+mod place;
 mod placeholders;
 mod plain;
 mod proxy;
@@ -30,6 +32,7 @@ mod table;
 mod tls;
 mod tracing;
 mod tree;
+mod warning;
 
 pub use auth::{
     BasicAuth, ClientAuth, ClientJwtAuth, JwtAlgorithm, JwtClaims, JwtKey, JwtKeyFormat, JwtServerAuth,
@@ -37,14 +40,16 @@ pub use auth::{
     SpireConfig, StaticJwtAuth,
 };
 pub use authorization::{AuthMethod, AuthorizationConfig, AuthorizationRule, DefaultAccess, IdentityMatch};
-pub use client::{Backoff, ClientConfig, ConnectionType};
-pub use duration::{format_duration, parse_duration};
+pub use backoff::Backoff;
+pub use client::{ClientConfig, ConnectionType};
+pub use duration::{DurationError, format_duration, parse_duration};
 pub use endpoint::{Endpoint, EndpointError, Scheme};
-pub use error::{ConfigError, DurationError, Origin, Place, Problem, Warning};
+pub use error::{ConfigError, Problem};
 pub use json_schema::json_schema;
 pub use keepalive::{ClientKeepalive, ServerKeepalive};
 pub use node::{NodeConfig, ServiceConfig, ServiceId, file_table};
 pub use overrides::OVERRIDE_PREFIX;
+pub use place::{Origin, Place};
 pub use placeholders::Sources;
 pub use proxy::{Proxy, ProxyConfig};
 pub use rate_limit::{RateLimit, RateLimitError};
@@ -54,6 +59,7 @@ pub use server::ServerConfig;
 pub use table::{Absence, Block, Key, Kind, Status};
 pub use tls::{CaSource, CertificateSource, ClientTls, ServerTls, TlsVersion};
 pub use tracing::{LogLevel, TracingConfig};
+pub use warning::Warning;
 
 /// A parsed value and what the user should be told about its text.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{ConfigError, Origin, Place, Problem};
+use crate::error::{ConfigError, Problem};
+use crate::place::{Origin, Place};
 use crate::tree::{self, Entry, Node, Value};
 
 /// What the names of such variables start with.

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::error::{ConfigError, Place, Problem};
+use crate::error::{ConfigError, Problem};
+use crate::place::Place;
 use crate::tree::{Node, Value};
 
 /// What a configuration may ask of the outside. The caller reads; this crate does not.

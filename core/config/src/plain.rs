@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::duration::format_duration;
+use crate::duration::{format_duration, parse_duration};
 use crate::secret::{REDACTED, SecretText};
 
 /// A value on its way into YAML.
@@ -156,7 +156,9 @@ fn scalar(text: &str) -> String {
         && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
             .iter()
             .any(|word| word.eq_ignore_ascii_case(text));
-    if bare {
+    // `1h30m` starts with a digit and is no number to any YAML parser.
+    let is_duration = parse_duration(text).is_ok_and(|duration| format_duration(duration) == text);
+    if bare || is_duration {
         text.to_owned()
     } else {
         // A JSON text is a YAML text.
@@ -208,7 +210,6 @@ impl From<&Path> for Plain {
 
 impl From<Duration> for Plain {
     fn from(value: Duration) -> Self {
-        // Starts with a digit and ends with a letter: text to every YAML parser.
         Self::Text(format_duration(value))
     }
 }
@@ -252,5 +253,49 @@ impl From<&BTreeMap<String, serde_json::Value>> for Plain {
     fn from(values: &BTreeMap<String, serde_json::Value>) -> Self {
         let pair = |(key, value): (&String, &serde_json::Value)| (key.clone(), Self::Json(value.clone()));
         Self::Map(values.iter().map(pair).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(plain: &Plain) -> serde_json::Value {
+        let yaml = plain.to_yaml();
+        serde_saphyr::from_str(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_and_text_is_read_back_as_that_text(key in "\\PC{1,20}", text in "(\\PC|\n|\t){0,40}") {
+            let plain = Plain::map().with(&key, text.as_str());
+            prop_assert_eq!(read(&plain), json!({ key.as_str(): text }));
+        }
+    }
+
+    #[test]
+    fn blocks_and_lists_are_indented_and_words_that_yaml_takes_for_something_else_are_quoted() {
+        let entry = Plain::typed("file")
+            .with("on", "true")
+            .with("list", Plain::List(Vec::new()));
+        let plain = Plain::map()
+            .with("entries", vec![entry, Plain::map()])
+            .with("texts", &vec!["a-b".to_owned(), "1".to_owned()])
+            .with("duration", Duration::from_secs(90));
+        assert_eq!(
+            plain.to_yaml(),
+            "entries:\n  - type: file\n    \"on\": \"true\"\n    list: []\n  - {}\ntexts: [a-b, \"1\"]\nduration: 1m30s\n"
+        );
+        assert_eq!(
+            read(&plain),
+            json!({
+                "entries": [{ "type": "file", "on": "true", "list": [] }, {}],
+                "texts": ["a-b", "1"],
+                "duration": "1m30s",
+            })
+        );
     }
 }

@@ -6,12 +6,14 @@
 use std::time::Duration;
 
 use crate::duration::parse_duration;
-use crate::error::{ConfigError, Place, Problem, Warning};
+use crate::error::{ConfigError, Problem};
 use crate::field::Field;
 use crate::nearest::nearest;
 use crate::neutral::{is_none, says_nothing, says_only};
+use crate::place::Place;
 use crate::table::{Absence, Block, Key, Kind, Status};
 use crate::tree::Value;
+use crate::warning::Warning;
 
 /// A block of keys, of which every key is known.
 #[derive(Debug)]

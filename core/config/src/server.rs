@@ -255,6 +255,15 @@ impl<'a> ShownTls<'a> {
     }
 }
 
+/// Which kind of authentication, and nothing of its values.
+struct ShownAuth<'a>(&'a ServerAuth);
+
+impl fmt::Debug for ShownAuth<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name())
+    }
+}
+
 /// The effective values in the order and the form of the tutorial's log line; what the tutorial's
 /// generation did not have is appended only when it differs from its default.
 impl fmt::Display for ServerConfig {
@@ -265,18 +274,19 @@ impl fmt::Display for ServerConfig {
             f,
             "ServerConfig {{ endpoint: {}, tls_setting: TlsServerConfig {{ config: Config {{ ca_file: None, \
              ca_pem: None, include_system_ca_certs_pool: false, cert_file: {:?}, cert_pem: {:?}, \
-             key_file: {:?}, key_pem: {:?}, tls_version: {:?}, reload_interval: None }}, \
+             key_file: {:?}, key_pem: {:?}, tls_version: {:?}, reload_interval: {:?} }}, \
              insecure: {}, client_ca_file: {:?}, client_ca_pem: {:?}, reload_client_ca_file: false }}, \
              http2_only: true, max_frame_size: {:?}, max_concurrent_streams: {:?}, \
              max_header_list_size: {:?}, read_buffer_size: None, write_buffer_size: None, \
              keepalive: KeepaliveServerParameters {{ max_connection_idle: {:?}, max_connection_age: {:?}, \
-             max_connection_age_grace: {:?}, time: {:?}, timeout: {:?} }}, auth: None",
+             max_connection_age_grace: {:?}, time: {:?}, timeout: {:?} }}, auth: {:?}",
             self.endpoint,
             tls.cert_file,
             tls.cert_pem,
             tls.key_file,
             tls.key_pem,
             tls.version.name(),
+            self.tls.as_ref().map(|tls| tls.reload_interval),
             self.tls.is_none(),
             tls.client_ca_file,
             tls.client_ca_pem,
@@ -288,7 +298,11 @@ impl fmt::Display for ServerConfig {
             keepalive.max_connection_age_grace,
             keepalive.time,
             keepalive.timeout,
+            self.auth.as_ref().map(ShownAuth),
         )?;
+        if self.enforce_pqc {
+            f.write_str(", enforce_pqc: true")?;
+        }
         if !self.require_header_mac {
             f.write_str(", require_header_mac: false")?;
         }

@@ -11,8 +11,10 @@ use crate::plain::Plain;
 use crate::secret::SecretText;
 
 mod parse;
+mod tables;
 
-pub(crate) use parse::{CLIENT_TLS, SERVER_TLS, client, proxy, server};
+pub(crate) use parse::{client, proxy, server};
+pub(crate) use tables::{CLIENT_TLS, SERVER_TLS};
 
 /// A look is one `stat` for each file. Certificates are replaced long before they expire, so a minute would do; ten
 /// seconds are what somebody who replaced a file is willing to watch the log.

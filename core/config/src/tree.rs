@@ -6,8 +6,9 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use crate::error::{ConfigError, Origin, Place, Problem};
+use crate::error::{ConfigError, Problem};
 use crate::field::Placeholder;
+use crate::place::{Origin, Place};
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]

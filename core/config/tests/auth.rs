@@ -391,3 +391,13 @@ fn secrets_are_in_no_debug_output_and_no_error() {
         assert!(!error.contains("geheim"), "{error}");
     }
 }
+
+#[test]
+fn the_log_line_of_a_listener_names_the_kind_of_authentication_and_no_secret() {
+    let shown = server("{type: basic, username: alice, password: geheim}")
+        .unwrap()
+        .config
+        .to_string();
+    assert!(shown.ends_with(", auth: Some(basic) }"), "{shown}");
+    assert!(!shown.contains("geheim") && !shown.contains("alice"), "{shown}");
+}

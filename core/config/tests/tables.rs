@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use slim_config::{
     Absence, Block, ConfigError, Kind, NodeConfig, Status, file_table, json_schema, parse_duration,
 };
@@ -168,5 +170,35 @@ fn the_schema_accepts_what_the_parser_accepts() {
         assert!(check(&text).is_err(), "{to}");
         let refused: Result<_, ConfigError> = NodeConfig::from_yaml_text(&text);
         assert!(refused.is_err(), "{to}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// What is wrong is an error with one line, whatever it is: tables and code that do not fit would panic.
+    #[test]
+    fn a_file_with_lines_missing_doubled_or_overwritten_is_read_or_refused(
+        changes in vec((0..FULL.lines().count(), 0..7_usize), 1..6),
+    ) {
+        let mut lines: Vec<String> = FULL.lines().map(str::to_owned).collect();
+        for (index, change) in changes {
+            let Some(line) = lines.get_mut(index) else {
+                continue;
+            };
+            let (key, _) = line.split_once(':').unwrap_or((line, ""));
+            *line = match change {
+                0 => String::new(),
+                1 => format!("{line}\n{line}"),
+                2 => format!("{key}: 7"),
+                3 => format!("{key}: []"),
+                4 => format!("{key}: {{}}"),
+                5 => format!("{key}: none"),
+                _ => format!("{key}: {{type: basic, file: a, key: b, cert: c}}"),
+            };
+        }
+        if let Err(error) = NodeConfig::from_yaml_text(&lines.join("\n")) {
+            prop_assert_eq!(error.to_string().lines().count(), 1);
+        }
     }
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{ConfigError, Problem, Warning};
+use crate::error::{ConfigError, Problem};
 use crate::field::Field;
 use crate::plain::Plain;
 use crate::secret::SecretText;
 use crate::section::Section;
 use crate::table::{Block, Key, Kind, Status};
 use crate::tree::Value;
+use crate::warning::Warning;
 
 /// What a token must be for a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]

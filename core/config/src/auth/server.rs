@@ -110,6 +110,16 @@ impl ServerAuth {
         }))
     }
 
+    /// The `type` that it has in a configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Basic(_) => "basic",
+            Self::Jwt(_) => "jwt",
+            Self::Oidc(_) => "oidc",
+            Self::Spire(_) => "spire",
+        }
+    }
+
     pub(crate) fn normal(&self) -> Plain {
         match self {
             Self::Basic(basic) => basic.normal(),

@@ -2,12 +2,13 @@
 //! `auth: {basic: {…}}`.
 
 use super::{BasicAuth, SPIRE_AUDIENCE, SpireConfig};
-use crate::error::{ConfigError, Problem, Warning};
+use crate::error::{ConfigError, Problem};
 use crate::field::Field;
 use crate::plain::Plain;
 use crate::secret::SecretText;
 use crate::section::Section;
 use crate::table::{Block, Key, Kind, Status};
+use crate::warning::Warning;
 
 pub(crate) static BASIC: Block = Block {
     name: "basic",
