@@ -113,7 +113,7 @@ fn s_24_the_shown_listener_names_its_files_and_no_texts() {
     assert!(
         shown.contains(
             "cert_file: Some(\"c.pem\"), cert_pem: None, key_file: Some(\"k.pem\"), key_pem: None, \
-             tls_version: \"tls1.3\", reload_interval: None }, insecure: false, \
+             tls_version: \"tls1.3\", reload_interval: Some(10s) }, insecure: false, \
              client_ca_file: Some(\"ca.pem\"), client_ca_pem: None"
         ),
         "{shown}"
