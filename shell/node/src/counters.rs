@@ -13,6 +13,8 @@ pub struct NodeCounters {
     pub links_closed: u64,
     /// Connections that failed the TLS handshake.
     pub tls_refused: u64,
+    /// Calls without the credentials that their listener demands, of connections that are closed.
+    pub auth_refused: u64,
     /// Calls whose negotiation failed or came too late.
     pub negotiations_failed: u64,
     /// Links closed because their peer took nothing for too long.

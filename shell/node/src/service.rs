@@ -267,17 +267,22 @@ fn compile_rules(config: &ServiceConfig) -> Result<Option<Rules>, StartError> {
 
 /// What is worth a warning of a service that starts: listeners that anybody in the network can read along.
 pub(crate) fn plain_text_note(servers: &[ServerConfig]) -> Option<String> {
+    let is_open = |server: &&ServerConfig| server.tls.is_none() && !server.endpoint.is_loopback();
     let open: Vec<String> = servers
         .iter()
-        .filter(|server| server.tls.is_none() && !server.endpoint.is_loopback())
+        .filter(is_open)
         .map(|server| server.endpoint.to_string())
         .collect();
     if open.is_empty() {
         return None;
     }
+    let more = match servers.iter().filter(is_open).any(|server| server.auth.is_some()) {
+        true => "and can use the passwords and tokens that are asked for",
+        false => "and there is no authentication",
+    };
     Some(format!(
         "{} accepts plain text from other machines: everybody on the path can read names, identities and all that \
-         is not end-to-end encrypted, and there is no authentication",
+         is not end-to-end encrypted, {more}",
         open.join(", ")
     ))
 }

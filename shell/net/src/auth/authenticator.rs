@@ -171,9 +171,9 @@ impl Authenticator {
         }
     }
 
-    /// Calls turned away so far.
-    pub fn refused(&self) -> u64 {
-        self.refusals.total()
+    /// Calls turned away since the last time that somebody asked; for whoever keeps the counts.
+    pub fn take_refused(&self) -> u64 {
+        self.refusals.take_count()
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Refusals {
 
 #[derive(Default)]
 struct Counts {
-    total: u64,
+    uncollected: u64,
     unsaid: u64,
     said: Option<Instant>,
 }
@@ -39,7 +39,7 @@ impl Refusals {
     pub(super) fn log(&self, peer: SocketAddr, reason: &Reason) {
         let now = self.clock.monotonic();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.total += 1;
+        counts.uncollected += 1;
         let is_due = counts
             .said
             .is_none_or(|said| now.saturating_since(said) >= INTERVAL);
@@ -59,8 +59,10 @@ impl Refusals {
         );
     }
 
-    pub(super) fn total(&self) -> u64 {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
+    /// Refusals since the last call.
+    pub(super) fn take_count(&self) -> u64 {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut counts.uncollected)
     }
 }
 
@@ -76,9 +78,9 @@ mod tests {
         refusals.log(peer, &Reason::Missing);
         refusals.log(peer, &Reason::Password);
         refusals.log(peer, &Reason::Password);
-        assert_eq!((refusals.total(), unsaid()), (3, 2));
+        assert_eq!((refusals.take_count(), unsaid()), (3, 2));
         tokio::time::advance(INTERVAL).await;
         refusals.log(peer, &Reason::Password);
-        assert_eq!((refusals.total(), unsaid()), (4, 0));
+        assert_eq!((refusals.take_count(), unsaid()), (1, 0));
     }
 }

@@ -64,7 +64,12 @@ pub struct RawPeer {
 impl RawPeer {
     /// Dials and negotiates without a key.
     pub async fn connect(address: SocketAddr, name: &str) -> Self {
-        let (mut dialed, reply) = negotiate(address, raw_request()).await;
+        Self::connect_as(&client(address), name).await
+    }
+
+    /// The same with credentials.
+    pub async fn connect_as(config: &ClientConfig, name: &str) -> Self {
+        let (mut dialed, reply) = negotiate_as(config, raw_request()).await;
         assert!(reply.expect("a reply").public_key.is_empty());
         dialed.reader.accept_large_frames();
         Self {
@@ -95,6 +100,22 @@ impl RawPeer {
     }
 
     async fn request(&mut self, action: SubscriptionAction, destination: &FullName, subscription_id: u64) {
+        let outcome = self.ask(action, destination, subscription_id).await;
+        assert_eq!(outcome, Ok(()));
+    }
+
+    /// Subscribes, and gives the reason if that is refused.
+    pub async fn try_subscribe(&mut self, destination: &FullName) -> Result<(), String> {
+        self.ask(SubscriptionAction::Subscribe, destination, self.next_id)
+            .await
+    }
+
+    async fn ask(
+        &mut self,
+        action: SubscriptionAction,
+        destination: &FullName,
+        subscription_id: u64,
+    ) -> Result<(), String> {
         self.next_id = subscription_id + 1;
         let frame = subscription(action, &self.name, destination, subscription_id);
         self.send(frame).await;
@@ -102,11 +123,8 @@ impl RawPeer {
         let ack = SubscriptionAck::decode(&frame)
             .expect("decodable")
             .expect("an ack");
-        let expected = SubscriptionAck {
-            subscription_id,
-            outcome: Ok(()),
-        };
-        assert_eq!(ack, expected);
+        assert_eq!(ack.subscription_id, subscription_id);
+        ack.outcome
     }
 
     pub async fn frame(&mut self) -> Frame {
@@ -239,7 +257,14 @@ pub async fn negotiate(
     address: SocketAddr,
     request: LinkNegotiation,
 ) -> (Dialed, Result<LinkNegotiation, LinkEnd>) {
-    let mut dialed = within(dial(&client(address))).await.expect("a node");
+    negotiate_as(&client(address), request).await
+}
+
+async fn negotiate_as(
+    config: &ClientConfig,
+    request: LinkNegotiation,
+) -> (Dialed, Result<LinkNegotiation, LinkEnd>) {
+    let mut dialed = within(dial(config)).await.expect("a node");
     dialed
         .writer
         .send(Egress::verbatim(request.encode()))
