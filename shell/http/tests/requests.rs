@@ -79,8 +79,7 @@ async fn a_failure_keeps_status_and_body_and_shows_no_body() {
 async fn a_body_at_the_limit_is_taken_and_one_byte_more_is_not() {
     for (bytes, taken) in [(HTTP_BODY_BYTES_MAX, true), (HTTP_BODY_BYTES_MAX + 1, false)] {
         // Without a length: until the connection ends.
-        let server =
-            Server::plain(move |_| format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(bytes))).await;
+        let server = Server::plain(move |_| format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(bytes))).await;
         match plain_client().fetch(&server.url("/")).await {
             Ok(answer) => assert!(taken && answer.body.len() == bytes),
             Err(HttpError::TooLarge { .. }) => assert!(!taken),
