@@ -6,7 +6,7 @@ use crate::workspace::Package;
 /// A crate and the crates of this workspace that it may use.
 ///
 /// A crate that is not listed is refused: adding one means deciding its layer here.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     ("slim-proto", &[]),
     ("slim-crypto", &[]),
     ("slim-config", &["slim-policy"]),
@@ -35,6 +35,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
             "slim-auth",
             "slim-http",
             "slim-router",
+            "slim-policy",
             "slim-config",
             "slim-spiffe",
         ],
