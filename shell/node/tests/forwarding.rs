@@ -242,6 +242,28 @@ async fn a_node_dials_its_clients_and_dials_again_when_the_link_is_lost() {
     until(&far, |counters| counters.links_closed == 1).await;
 }
 
+#[tokio::test]
+async fn an_old_link_of_a_node_is_replaced_before_it_ends() {
+    let mut server = strict_server();
+    server.keepalive.max_connection_age = Duration::from_millis(300);
+    let (far, address) = start(server).await;
+    let text = format!(
+        "services: {{slim/0: {{dataplane: {{clients: [{{endpoint: '{address}', tls: {{insecure: true}}}}]}}}}}}"
+    );
+    let config = NodeConfig::from_yaml_text(&text).unwrap().config;
+    let near = Node::start(&config, Vec::new()).await.unwrap();
+    until(&far, |counters| counters.links_opened == 1).await;
+    // From the first link on there is always one.
+    let counters = until(&far, |counters| {
+        assert!(counters.links_opened > counters.links_closed, "{counters:?}");
+        counters.links_closed >= 3
+    })
+    .await;
+    assert!(counters.links_opened >= 4, "{counters:?}");
+    near.drain(Duration::from_secs(10)).await.unwrap();
+    until(&far, |counters| counters.links_opened == counters.links_closed).await;
+}
+
 /// Waits for a condition on the node's counters.
 async fn until(node: &Node, condition: impl Fn(&slim_node::NodeCounters) -> bool) -> slim_node::NodeCounters {
     within(async {

@@ -18,6 +18,10 @@ pub struct AppOptions {
     pub invitations: InvitationPolicy,
     /// How the issuers of tokens are asked for their keys, if the verifier does not have them.
     pub issuers: HttpOptions,
+    /// Encrypt with the post-quantum MLS suite (ML-KEM-768 with X25519). All members of a session have to agree on
+    /// that beforehand; an invitation of one that does not fails and says so. Only an identity with an Ed25519 key
+    /// can: one made for this application is, a given one may be.
+    pub pqc: bool,
 }
 
 impl From<Direction> for AppOptions {

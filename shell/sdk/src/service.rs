@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use slim_auth::{Identity, Verifier};
 use slim_config::{AuthorizationConfig, ClientConfig, ServerConfig};
+use slim_crypto::SignatureKind;
 use slim_proto::FullName;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
@@ -16,7 +17,9 @@ use crate::app::App;
 use crate::driver::Driver;
 use crate::driver::connection::{ConnectionId, Connections};
 use crate::error::Error;
-use crate::identity::{Followed, FromAgent, IdentityProvider, IdentityVerifier, KeyFetcher};
+use crate::identity::{
+    Followed, FromAgent, IdentityProvider, IdentitySetupError, IdentityVerifier, KeyFetcher,
+};
 use crate::invitation::AppOptions;
 use crate::request::{self, Request, Requests};
 use crate::servers::Servers;
@@ -106,6 +109,9 @@ impl Service {
             warnings::weak_secret();
         }
         let (options, requests) = (options.into(), &self.handle.requests);
+        if options.pqc && identity.signing_key().kind() != SignatureKind::Ed25519 {
+            return Err(IdentitySetupError::NotPostQuantum.into());
+        }
         let issuers = options.issuers.clone();
         let fetcher = KeyFetcher::start(&self.handle.runtime, verifier, issuers.clone()).await?;
         let KeyFetcher {
@@ -136,9 +142,14 @@ impl Service {
         options: impl Into<AppOptions>,
     ) -> Result<App, Error> {
         let runtime = &self.handle.runtime;
-        let agent = FromAgent::fetch(runtime, &provider, &verifier).await?;
+        let options = options.into();
+        let kind = match options.pqc {
+            true => SignatureKind::Ed25519,
+            false => SignatureKind::P256,
+        };
+        let agent = FromAgent::fetch(runtime, &provider, &verifier, kind).await?;
         let made = runtime.spawn_blocking(move || {
-            let made = Followed::new(provider, verifier, &agent);
+            let made = Followed::new(provider, verifier, &agent, kind);
             (made, agent)
         });
         let (made, agent) = made.await.map_err(|_| Error::Closed)?;

@@ -6,6 +6,7 @@ use std::sync::Weak;
 use std::time::{Duration, SystemTime};
 
 use slim_auth::{Identity, Verifier};
+use slim_crypto::SignatureKind;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -35,12 +36,13 @@ impl Followed {
         provider: IdentityProvider,
         verifier: IdentityVerifier,
         agent: &FromAgent,
+        kind: SignatureKind,
     ) -> Result<(Self, Verifier), IdentitySetupError> {
         let own = Seen::of(provider.files());
         let others = Seen::of(verifier.files());
         let judge = agent.verifier().map_or_else(|| verifier.verifier(), Ok)?;
         let followed = Self {
-            identity: agent.identity().map_or_else(|| provider.identity(), Ok)?,
+            identity: agent.identity().map_or_else(|| provider.identity_with(kind), Ok)?,
             provider,
             verifier,
             own,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use slim_auth::{Identity, IdentityError, JwtSigner};
 use slim_config::{JwtKey, JwtSource, SecretText, SpireConfig};
-use slim_crypto::{Rng, SigningKey, os_seed};
+use slim_crypto::{Rng, SignatureKind, SigningKey, os_seed};
 
 use super::source::{self, IdentitySetupError};
 
@@ -56,11 +56,27 @@ pub struct JwtProvider {
 impl IdentityProvider {
     /// The identity as it is configured now. Reads files, so it may wait for a disk.
     pub fn identity(&self) -> Result<Identity, IdentitySetupError> {
+        self.identity_with(SignatureKind::P256)
+    }
+
+    /// The identity as it is configured now, for groups with post-quantum encryption: all their members must have
+    /// such identities. Reads files, so it may wait for a disk.
+    pub fn post_quantum_identity(&self) -> Result<Identity, IdentitySetupError> {
+        self.identity_with(SignatureKind::Ed25519)
+    }
+
+    /// The kind of the key for messages and MLS leaves decides the MLS suite (wire-session §3.1).
+    pub(super) fn identity_with(&self, kind: SignatureKind) -> Result<Identity, IdentitySetupError> {
         Ok(match self {
             Self::SharedSecret { base, secret } => {
-                Identity::shared_secret(base, secret.expose(), &mut Rng::from_seed(os_seed()))?
+                let mut rng = Rng::from_seed(os_seed());
+                Identity::shared_secret_with_key(base, secret.expose(), fresh_key(kind), &mut rng)?
             }
-            Self::Jwt(provider) => Identity::jwt(provider.signer()?)?,
+            Self::Jwt(provider) => Identity::jwt_with_key(provider.signer()?, fresh_key(kind))?,
+            // The key belongs to the token, so nobody here can choose its kind.
+            Self::StaticJwt { .. } if kind == SignatureKind::Ed25519 => {
+                return Err(IdentitySetupError::NotPostQuantum);
+            }
             Self::StaticJwt { token, private_key } => {
                 let token = source::read("token", token)?;
                 let key = private_key.as_ref().map(message_key).transpose()?;
@@ -105,6 +121,14 @@ impl JwtProvider {
             custom_claims: self.custom_claims.clone(),
             lifetime: self.lifetime,
         })
+    }
+}
+
+/// A fresh key for messages and MLS leaves.
+pub(super) fn fresh_key(kind: SignatureKind) -> SigningKey {
+    match kind {
+        SignatureKind::P256 => SigningKey::generate_p256(),
+        SignatureKind::Ed25519 => SigningKey::generate_ed25519(),
     }
 }
 

@@ -48,6 +48,12 @@ pub enum IdentitySetupError {
         /// What is wrong.
         error: KeySetError,
     },
+    /// The key is one of another kind than post-quantum groups need.
+    #[error(
+        "pqc needs an identity with an Ed25519 key for messages, and this one has a P-256 key; use a shared secret, \
+         a JWT key or SPIRE, which get a fresh key"
+    )]
+    NotPostQuantum,
     /// A private key in a format that only public keys have here.
     #[error("a private key must be a PEM text; convert the {} with a tool of your choice", .format.name())]
     PrivateKeyFormat {

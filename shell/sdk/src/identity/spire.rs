@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use slim_auth::{Identity, Verifier, claims_audience};
 use slim_config::SpireConfig;
-use slim_crypto::SigningKey;
+use slim_crypto::SignatureKind;
 use slim_spiffe::{BundleSource, SpiffeError, TokenSource};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::provider::IdentityProvider;
+use super::provider::{IdentityProvider, fresh_key};
 use super::source::IdentitySetupError;
 use super::verifier::IdentityVerifier;
 use crate::app::AppHandle;
@@ -43,6 +43,7 @@ impl FromAgent {
         runtime: &Handle,
         provider: &IdentityProvider,
         verifier: &IdentityVerifier,
+        kind: SignatureKind,
     ) -> Result<Self, IdentitySetupError> {
         let own = match provider {
             IdentityProvider::Spire(config) => Some(config.clone()),
@@ -59,7 +60,7 @@ impl FromAgent {
         }
         let fetched = runtime.spawn(async move {
             let own = match own {
-                Some(config) => Some(Own::fetch(&config).await?),
+                Some(config) => Some(Own::fetch(&config, kind).await?),
                 None => None,
             };
             let others = match others {
@@ -91,8 +92,8 @@ impl FromAgent {
 }
 
 impl Own {
-    async fn fetch(config: &SpireConfig) -> Result<Self, IdentitySetupError> {
-        let key = SigningKey::generate_p256();
+    async fn fetch(config: &SpireConfig, kind: SignatureKind) -> Result<Self, IdentitySetupError> {
+        let key = fresh_key(kind);
         let audience = claims_audience(key.public_key());
         let tokens = TokenSource::of(config, &[audience]).await?;
         Ok(Self {
