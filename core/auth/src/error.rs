@@ -132,10 +132,11 @@ pub enum IdentityError {
         "the token's trust domain is not trusted here; see trust_domains, and the federation of the SPIRE server"
     )]
     WrongTrustDomain,
-    /// A SPIFFE token that carries an application's claims, shown as the proof of a link: it proves nothing, since the
-    /// application sends it to every peer.
+    /// A SPIFFE token that may be an application's identity, shown as the proof of a link: it proves nothing, since an
+    /// application shows it to every peer.
     #[error(
-        "the token is an application's identity, which its peers have too; a link needs a token of its own"
+        "the token has a signature key and the audience slim, so it may be an application's identity, which its peers \
+         have too; give links another audience in jwt_audiences, on both sides"
     )]
     IdentityAsProof,
     /// More bundles than a verifier takes.

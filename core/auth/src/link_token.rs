@@ -17,7 +17,7 @@ use crate::jwt_signer::{JwtSigner, Minter};
 use crate::jwt_verifier::JwtVerifier;
 use crate::key_resolution::{HoldsKeys, KeyFetchFailure};
 use crate::key_set::KeySet;
-use crate::svid::JwtBundles;
+use crate::svid::{self, JwtBundles};
 
 /// Checks bearer tokens of links. Cheap to clone; its keys never change.
 #[derive(Clone)]
@@ -47,8 +47,10 @@ impl LinkVerifier {
         Ok(Self(Arc::new(JwtVerifier::per_issuer(rules)?)))
     }
 
-    /// JWT-SVIDs of the trust domains in `bundles` that name one of these audiences. One that carries claims of an
-    /// application is refused: it is the application's identity, which every peer sees, and so no proof of anybody.
+    /// JWT-SVIDs of the trust domains in `bundles` that name one of these audiences.
+    ///
+    /// One for the audience `slim` that carries a signature key is refused: applications show such tokens to all their
+    /// peers, so it proves nothing. Upstream's links carry a key, too; they need an audience of their own.
     pub fn spiffe(bundles: JwtBundles, audiences: Vec<String>) -> Self {
         Self(Arc::new(JwtVerifier::spiffe(bundles, audiences)))
     }
@@ -77,7 +79,7 @@ impl LinkVerifier {
     /// Judges a token at a time.
     pub fn verify(&self, token: &str, now: UnixTime) -> Result<LinkClaims, IdentityError> {
         let claims = self.0.authentic(token, Some(now))?;
-        if self.0.is_spiffe() && claims.contains_key("custom_claims") {
+        if self.0.is_spiffe() && svid::may_be_identity(&claims) {
             return Err(IdentityError::IdentityAsProof);
         }
         let rules = self.0.rules();

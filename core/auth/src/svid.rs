@@ -22,6 +22,9 @@ use crate::spiffe_id::{SpiffeId, TrustDomain};
 /// What the audience with our own claims begins with; the claims follow as JSON in base64 with padding.
 const CLAIMS_AUDIENCE: &str = "slim-claims:";
 
+/// The audience of identities unless they are told otherwise, here and upstream (wire-session §1.6).
+const IDENTITY_AUDIENCE: &str = "slim";
+
 /// The keys that sign JWT-SVIDs, by trust domain. Cheap to clone; a newer set is a new value.
 #[derive(Clone, Debug, Default)]
 pub struct JwtBundles(Arc<BTreeMap<TrustDomain, KeySet>>);
@@ -99,6 +102,18 @@ fn id(claims: &Object) -> Result<SpiffeId, IdentityError> {
         return Err(IdentityError::MissingClaim(TokenPart::Subject));
     }
     claims::subject(claims)?.parse().map_err(IdentityError::SpiffeId)
+}
+
+/// True if verified claims are those of an application's identity, as far as one can tell: a signature key, and the
+/// audience that identities have unless they are told otherwise.
+pub(crate) fn may_be_identity(claims: &Object) -> bool {
+    let names_it = |audience: &Value| audience == IDENTITY_AUDIENCE;
+    claims.contains_key("custom_claims")
+        && match claims.get("aud") {
+            Some(Value::Array(audiences)) => audiences.iter().any(names_it),
+            Some(audience) => names_it(audience),
+            None => false,
+        }
 }
 
 /// Brings the claims of a JWT-SVID into the form of every other token: our own claims out of their audience into

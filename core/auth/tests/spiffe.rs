@@ -235,6 +235,12 @@ fn a_link_is_proven_by_a_svid_but_not_by_the_identity_of_an_application() {
         verifier.verify(&identity, NOW).unwrap_err(),
         IdentityError::IdentityAsProof
     );
+    // What upstream shows for a link has a key, too: under an audience that is for links alone it is a proof.
+    let audiences = vec!["slim-node".to_owned(), claims_audience(key.public_key())];
+    let token = svid(Algorithm::Es256, P256, ALICE, &audiences);
+    let links = LinkVerifier::spiffe(bundles(&["example.org"]), vec!["slim-node".to_owned()]);
+    assert_eq!(links.verify(&token, NOW).unwrap().subject.as_deref(), Some(ALICE));
+    assert!(verifier.verify(&token, NOW).is_err());
 }
 
 #[test]

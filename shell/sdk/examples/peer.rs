@@ -9,11 +9,13 @@
 
 use std::collections::BTreeMap;
 use std::io::BufRead as _;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use slim::identity::{IdentityProvider, IdentityVerifier, SpireConfig};
 use slim::{
     App, ClientConfig, Direction, FullName, Identity, Item, MembershipChange, PublishOptions, Reliability,
     Rng, ServerConfig, Service, Session, SessionConfig, SessionId, SessionKind, Verifier, os_seed,
@@ -44,6 +46,7 @@ enum Operation {
         name: String,
         secret: Option<String>,
         jwt: Option<Jwt>,
+        spire: Option<Spire>,
         #[serde(default)]
         pqc: bool,
     },
@@ -88,6 +91,15 @@ enum Operation {
     Close { session: u32 },
     /// What was refused and dropped so far.
     Counters,
+}
+
+/// An identity of the SPIFFE agent at a socket.
+#[derive(Deserialize)]
+struct Spire {
+    socket_path: PathBuf,
+    target_spiffe_id: Option<String>,
+    audiences: Vec<String>,
+    trust_domains: Vec<String>,
 }
 
 /// An identity that signs its own tokens; everything else than the subject is the same for all members.
@@ -171,6 +183,24 @@ impl Peer {
                 name,
                 secret,
                 jwt,
+                spire: Some(spire),
+                pqc: false,
+            } if secret.is_none() && jwt.is_none() => {
+                let settings = spire.settings();
+                let (provider, verifier) = (
+                    IdentityProvider::Spire(settings.clone()),
+                    IdentityVerifier::Spire(settings),
+                );
+                let created =
+                    self.service
+                        .create_app_from(name.parse()?, provider, verifier, Direction::Bidirectional);
+                self.run(created.await?)?
+            }
+            Operation::App {
+                name,
+                secret,
+                jwt,
+                spire: _,
                 pqc,
             } => {
                 // The kind of the signature key decides how groups are encrypted.
@@ -298,6 +328,10 @@ impl Peer {
             .service
             .create_app(name.parse()?, identity, verifier, direction)
             .await?;
+        self.run(app)
+    }
+
+    fn run(&self, app: App) -> Result<Value, Failure> {
         let full_name = app.name().to_string();
         self.app
             .set(app.clone())
@@ -313,6 +347,17 @@ impl Peer {
     fn session(&self, id: u32) -> Result<Session, Failure> {
         let session = self.app()?.session(SessionId(id));
         Ok(session.ok_or_else(|| format!("session not found: {id}"))?)
+    }
+}
+
+impl Spire {
+    fn settings(self) -> SpireConfig {
+        SpireConfig {
+            socket_path: Some(self.socket_path),
+            target_spiffe_id: self.target_spiffe_id,
+            jwt_audiences: self.audiences,
+            trust_domains: self.trust_domains,
+        }
     }
 }
 
