@@ -66,7 +66,7 @@ pub struct OidcServerAuth {
     pub issuer_url: String,
     /// A token must be for one of these; at least one.
     pub audiences: Vec<String>,
-    /// How long fetched keys are believed.
+    /// The age at which fetched keys are fetched again, from a minute to an hour.
     pub jwks_ttl: Duration,
     /// How long the verdict on one token is remembered, at most until the token expires; zero means not at all.
     pub claim_cache_ttl: Duration,

@@ -37,7 +37,7 @@ static STATIC_JWT: Block = Block {
         Key::new(
             "duration",
             Kind::Duration { zero: true },
-            "how long a token that was read is used before the file is looked at again",
+            "the file is read at each dial; how long the token of last time is used while it cannot be read",
         )
         .or("0s"),
     ],

@@ -49,7 +49,7 @@ pub struct ClientJwtAuth {
 pub struct StaticJwtAuth {
     /// Where a token comes from: a file is read at each dial.
     pub token: JwtSource,
-    /// How long a token that was read is used before the file is looked at again.
+    /// How long the token of last time is used while the file cannot be read.
     pub duration: Duration,
 }
 

@@ -57,7 +57,7 @@ static OIDC: Block = Block {
         Key::new(
             "jwks_ttl",
             Kind::Duration { zero: false },
-            "how long fetched keys are believed",
+            "the age at which fetched keys are fetched again, from a minute to an hour",
         )
         .or("1h"),
         Key::new(
