@@ -10,6 +10,7 @@ use slim::{AnycastConfig, Direction, Reliability, SessionConfig, SessionDefaults
 
 use crate::error;
 use crate::identity::{self, ProviderArgument, VerifierArgument};
+use crate::invitation::{self, Invitation};
 use crate::name::{self, NameArgument, NameParts};
 use crate::process::Process;
 use crate::session::Session;
@@ -29,17 +30,17 @@ pub(crate) fn create_app<'py>(
     provider: ProviderArgument,
     verifier: VerifierArgument,
     direction: &str,
+    inviters: Option<Vec<String>>,
+    is_asked: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let name = name::from_python(name)?.without_id();
-    let direction = read_direction(direction)?;
+    let options = invitation::options(read_direction(direction)?, inviters, is_asked);
     let (provider, verifier) = (provider.settings()?, verifier.settings()?);
     let process = Process::current()?;
     let service = process.service.clone();
     let owner = Arc::clone(&process);
     process.bridge.future(py, async move {
-        let app = service
-            .create_app_from(name, provider, verifier, direction)
-            .await?;
+        let app = service.create_app_from(name, provider, verifier, options).await?;
         Ok(App { app, process: owner })
     })
 }
@@ -161,6 +162,24 @@ impl App {
                 session,
                 process: Arc::clone(&self.process),
             })),
+            Some(Err(error)) => Err(error::to_python(py, error)),
+            None => Ok(None),
+        }
+    }
+
+    /// Resolves when `try_next_invitation` would return something; takes nothing.
+    fn invitation_ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let ready = self.app.invitation_ready();
+        self.process.check()?.bridge.future(py, async move {
+            ready.await;
+            Ok(())
+        })
+    }
+
+    /// The next invitation that waits for an answer, or `None` when there is none now.
+    fn try_next_invitation(&self, py: Python<'_>) -> PyResult<Option<Invitation>> {
+        match self.app.try_next_invitation() {
+            Some(Ok(pending)) => Ok(Some(Invitation::new(pending, Arc::clone(&self.process)))),
             Some(Err(error)) => Err(error::to_python(py, error)),
             None => Ok(None),
         }

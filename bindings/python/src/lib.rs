@@ -8,6 +8,7 @@ mod bridge;
 mod config;
 mod error;
 mod identity;
+mod invitation;
 mod item;
 mod name;
 mod process;
@@ -46,6 +47,8 @@ mod _slim_bindings {
     use super::app::{App, create_app};
     #[pymodule_export]
     use super::config::{init_tracing, secret_is_weak};
+    #[pymodule_export]
+    use super::invitation::Invitation;
     #[pymodule_export]
     use super::item::{Lost, Member, MembershipChange, Message, SessionFacts};
     #[pymodule_export]

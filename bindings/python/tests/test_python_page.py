@@ -19,7 +19,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_blocks_of_the_page_run_one_after_the_other(node: Node) -> None:
     program = "\n".join(blocks("python")).replace(PORT, f"127.0.0.1:{node.port}")
-    assert program.count("asyncio.run(") == 5
+    assert program.count("asyncio.run(") == 6
     with python("-c", program + "\nprint('all blocks ran')") as process:
         assert process.wait() == 0, process.output
         assert process.lines[-1] == "all blocks ran"

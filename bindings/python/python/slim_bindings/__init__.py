@@ -50,6 +50,7 @@ from slim_bindings._functions import (
 )
 from slim_bindings._identity import PyIdentityProvider, PyIdentityVerifier
 from slim_bindings._keys import PyAlgorithm, PyKey, PyKeyData, PyKeyFormat
+from slim_bindings._invitations import Invitation
 from slim_bindings._names import PyName
 from slim_bindings._refusals import (
     SLIMForeignTokenError,
@@ -82,6 +83,7 @@ atexit.register(leave_process)
 
 __all__ = [
     "SESSION_UNSPECIFIED",
+    "Invitation",
     "Member",
     "MembershipEvent",
     "PyAlgorithm",

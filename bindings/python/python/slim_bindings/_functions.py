@@ -17,6 +17,7 @@ from slim_bindings._identity import (
     SharedSecretVerifier,
     settings_of,
 )
+from slim_bindings._invitations import Accept, listed
 from slim_bindings._names import PyName
 from slim_bindings._service import PyService
 from slim_bindings._session import PySessionInfo
@@ -36,8 +37,10 @@ async def create_pyservice(
     provider: PyIdentityProvider,
     verifier: PyIdentityVerifier,
     direction: PySessionDirection = PySessionDirection.BIDIRECTIONAL,
+    accept: Accept | None = None,
 ) -> PyService:
-    """Creates an application. ``direction`` is its direction in the sessions of others.
+    """Creates an application. ``direction`` is its direction in the sessions of others, ``accept`` whose invitations
+    it follows: everybody's, those of the listed subjects, or those for which the function returns true.
 
     ``ValueError`` says what is wrong with a key, a token or a secret. With ``autoresolve`` this waits up to five seconds
     for the issuer's keys.
@@ -50,8 +53,10 @@ async def create_pyservice(
         _warn_of_weak_secret(provider.shared_secret)
     direction = PySessionDirection(direction)
     own, others = settings_of(provider, verifier, str(name._without_id()))
-    app = await native.create_app(_parts(name), own, others, direction.name.lower())
-    return PyService(app, direction, "shared_secret" if isinstance(verifier, SharedSecretVerifier) else "jwt")
+    decide = accept if callable(accept) else None
+    app = await native.create_app(_parts(name), own, others, direction.name.lower(), listed(accept), decide is not None)
+    assurance = "shared_secret" if isinstance(verifier, SharedSecretVerifier) else "jwt"
+    return PyService(app, direction, assurance, decide)
 
 
 async def connect(svc: PyService, config: dict[str, Any]) -> int:

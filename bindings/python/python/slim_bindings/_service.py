@@ -20,6 +20,7 @@ from slim_bindings._configuration import (
 )
 from slim_bindings._errors import SLIMSessionClosedError, SLIMSessionNotFoundError
 from slim_bindings._inbox import SessionInbox
+from slim_bindings._invitations import Decide, Door
 from slim_bindings._names import PyName
 from slim_bindings._refusals import SLIMIdentityError, refusal
 from slim_bindings._session import PySessionInfo
@@ -39,9 +40,16 @@ class PyService:
     """An application as the module functions take it; ``Slim`` wraps one."""
 
     def __init__(
-        self, app: _slim_bindings.App, direction: PySessionDirection, assurance: str = "shared_secret"
+        self,
+        app: _slim_bindings.App,
+        direction: PySessionDirection,
+        assurance: str = "shared_secret",
+        decide: Decide | None = None,
     ) -> None:
         self._app = app
+        #: Asks whose invitations are accepted, if the application wants to be asked.
+        self._door = None if decide is None else Door(app, decide)
+        self._watch_door()
         self._assurance = assurance
         _services.add(self)
         self._direction = direction
@@ -83,6 +91,10 @@ class PyService:
 
     def __repr__(self) -> str:
         return f"PyService(name={self.name})"
+
+    def _watch_door(self) -> None:
+        if self._door is not None:
+            self._door.watch()
 
     async def _create_session(self, cfg: Configuration, queue_size: int) -> PySessionInfo:
         cfg = checked(cfg)
@@ -190,6 +202,7 @@ class PyService:
                 except (asyncio.QueueEmpty, SLIMSessionClosedError):
                     continue
             self._watch.start()
+            self._watch_door()
             for inbox in self._inboxes():
                 inbox.watch()
             await asyncio.shield(changed)
@@ -202,6 +215,7 @@ class PyService:
             if self._announced:
                 return self._announced.popleft()
             self._watch.start()
+            self._watch_door()
             for inbox in self._waiting.values():
                 inbox.watch()
             await asyncio.shield(changed)

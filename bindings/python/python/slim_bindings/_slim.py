@@ -13,6 +13,7 @@ from slim_bindings._configuration import Configuration, PySessionDirection, PySe
 from slim_bindings._errors import SLIMSessionNotFoundError
 from slim_bindings._identity import PyIdentityProvider, PyIdentityVerifier
 from slim_bindings._inbox import SessionInbox
+from slim_bindings._invitations import Accept
 from slim_bindings._names import PyName
 from slim_bindings._refusals import SLIMIdentityError
 from slim_bindings._service import PyService
@@ -45,12 +46,15 @@ class Slim:
         verifier: PyIdentityVerifier,
         *,
         direction: PySessionDirection = PySessionDirection.BIDIRECTIONAL,
+        accept: Accept | None = None,
     ) -> Slim:
         """Creates an application and sets ``name.id`` to its instance id, which follows from the identity.
 
-        ``direction`` is the application's direction in the sessions of others.
+        ``direction`` is the application's direction in the sessions of others. ``accept`` says whose invitations it
+        follows: a list of identities (one that ends in ``*`` is a beginning), or a function, possibly a coroutine, that
+        gets an ``Invitation`` and returns true or false; whoever is declined sees a time-out. Without, everybody's.
         """
-        svc = await functions.create_pyservice(name, provider, verifier, direction)
+        svc = await functions.create_pyservice(name, provider, verifier, direction, accept)
         name.id = svc.id
         return cls(svc, name)
 
