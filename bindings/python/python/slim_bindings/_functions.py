@@ -52,9 +52,11 @@ async def create_pyservice(
     if isinstance(provider, SharedSecretProvider):
         _warn_of_weak_secret(provider.shared_secret)
     direction = PySessionDirection(direction)
+    # Refuses what is no name.
+    parts = _parts(name)
     own, others = settings_of(provider, verifier, str(name._without_id()))
     decide = accept if callable(accept) else None
-    app = await native.create_app(_parts(name), own, others, direction.name.lower(), listed(accept), decide is not None)
+    app = await native.create_app(parts, own, others, direction.name.lower(), listed(accept), decide is not None)
     assurance = "shared_secret" if isinstance(verifier, SharedSecretVerifier) else "jwt"
     return PyService(app, direction, assurance, decide)
 
