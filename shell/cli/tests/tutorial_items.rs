@@ -202,6 +202,34 @@ fn s_01_s_12_the_tutorials_configuration_speaks_plain_http2_to_all_interfaces() 
     assert!(node.exit().success());
 }
 
+#[test]
+fn s_24_the_shown_configuration_of_a_listener_holds_no_secret() {
+    const SECRET: &str = "hunter2-is-no-password";
+    let text = format!(
+        "tracing: {{log_level: trace}}\nservices: {{slim/0: {{authorization: {{default: allow}}, dataplane: {{servers: \
+         [{{endpoint: '127.0.0.1:0', tls: {{insecure: true}}, \
+         auth: {{type: basic, username: alice, password: {SECRET}}}}}]}}}}}}\n"
+    );
+    let mut node = Node::start("secret", &text, &[]);
+    let mut lines = Vec::new();
+    while !lines
+        .last()
+        .is_some_and(|line: &String| line.ends_with("running service"))
+    {
+        lines.push(node.line());
+    }
+    let shown = lines
+        .iter()
+        .find(|line| line.contains("server configured: "))
+        .unwrap();
+    assert!(shown.contains("auth: Some("), "{shown}");
+    node.signal("TERM");
+    assert!(node.exit().success());
+    lines.extend(node.rest());
+    assert!(!lines.iter().any(|line| line.contains(SECRET)));
+    assert!(!node.errors().contains(SECRET));
+}
+
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }

@@ -67,7 +67,7 @@ const OWN_NAMES: &str = "{rules: [
     {match: {method: basic}, subscribe: 'org/ns/of-passwords'}]}";
 
 #[tokio::test]
-async fn each_listener_asks_for_its_own_and_the_rules_know_by_what_a_link_was_proven() {
+async fn s_16_each_listener_asks_for_its_own_and_the_rules_know_by_what_a_link_was_proven() {
     let node = start(OWN_NAMES).await;
     let (password, token) = (node.local_addresses()[0], node.local_addresses()[1]);
     let mut alice = RawPeer::connect_as(&with_password(password), "org/ns/alice").await;
@@ -86,7 +86,7 @@ async fn each_listener_asks_for_its_own_and_the_rules_know_by_what_a_link_was_pr
 }
 
 #[tokio::test]
-async fn nobody_gets_what_is_for_another_and_what_is_refused_is_counted() {
+async fn s_16_nobody_gets_what_is_for_another_and_what_is_refused_is_counted() {
     let node = start(OWN_NAMES).await;
     let token = node.local_addresses()[1];
     let mut alice = RawPeer::connect_as(&with_token(token, "alice"), "org/ns/alice").await;

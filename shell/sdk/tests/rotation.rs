@@ -8,7 +8,7 @@
 mod certificates;
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -33,6 +33,9 @@ use tokio::time::{interval, sleep};
 const PERIOD: Duration = Duration::from_secs(5);
 /// From the new public keys to the new private ones: every member looks at its files each second.
 const PUBLISHED_BEFORE_USED: Duration = Duration::from_millis(2500);
+/// Token keys that stay published, 80 seconds of them: a member's leaf in the encrypted group follows its key
+/// within a minute, and who comes back judges every leaf.
+const PUBLISHED_KEYS: usize = 16;
 /// How often the files of certificates are looked at.
 const LOOK: &str = "500ms";
 const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
@@ -41,6 +44,11 @@ const MESSAGES_PER_SECOND: u64 = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s_16_s_64_s_74_rotating_certificates_and_keys_lose_no_message_of_a_group() {
+    // RUST_LOG says what is to be seen of it.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_ansi(false)
+        .try_init();
     let seconds = std::env::var("SLIM_ROTATION_SECONDS").map_or(12, |text| text.parse().unwrap());
     let mut files = Files::new();
     let node = Service::new().unwrap();
@@ -176,7 +184,7 @@ impl Member {
     async fn start(member: &str, files: &Files, address: SocketAddr) -> Self {
         let service = Service::new().unwrap();
         let provider = IdentityProvider::Jwt(JwtProvider {
-            key: key(JwtKeyFormat::Pem, files.path(&format!("{member}.token.key"))),
+            key: key(JwtKeyFormat::Pem, files.path("token.key")),
             key_id: None,
             issuer: None,
             audiences: Vec::new(),
@@ -208,23 +216,17 @@ struct Files {
     /// CAs so far.
     cas: u32,
     ca: Ca,
-    /// Token keys by member: those in use, and those that are published beside them.
-    keys: [TokenKeys; 2],
-}
-
-type TokenKeys = BTreeMap<&'static str, KeyPair>;
-
-fn token_keys() -> TokenKeys {
-    NAMES.map(|member| (member, KeyPair::generate().unwrap())).into()
+    /// Token keys of the group: the next one, the one in use, and older ones that are still published.
+    keys: VecDeque<KeyPair>,
 }
 
 impl Files {
     fn new() -> Self {
-        let mut files = Self {
+        let files = Self {
             directory: Directory::new("rotation"),
             cas: 0,
             ca: Ca::new("ca 0"),
-            keys: [token_keys(), token_keys()],
+            keys: VecDeque::from([KeyPair::generate().unwrap()]),
         };
         files.write_certificates("");
         files.write_keys();
@@ -236,22 +238,20 @@ impl Files {
         self.directory.path(file)
     }
 
-    /// A new CA that is believed beside the last one, new certificates of it for everybody, and the next token keys
-    /// beside those in use.
+    /// A new CA that is believed beside the last one, new certificates of it for everybody, and the next token key
+    /// beside the one in use.
     fn publish(&mut self) {
         self.cas += 1;
         let last = std::mem::replace(&mut self.ca, Ca::new(&format!("ca {}", self.cas)));
         self.write_certificates(&last.pem);
-        self.keys[1] = token_keys();
+        self.keys.push_front(KeyPair::generate().unwrap());
+        self.keys.truncate(PUBLISHED_KEYS);
         self.write_keys();
     }
 
-    /// Everybody signs with the published keys from now on.
-    fn use_keys(&mut self) {
-        self.keys.swap(0, 1);
-        for (member, pair) in &self.keys[0] {
-            self.replace(&format!("{member}.token.key"), &pair.serialize_pem());
-        }
+    /// Everybody signs with the newest key from now on.
+    fn use_keys(&self) {
+        self.replace("token.key", &self.keys[0].serialize_pem());
     }
 
     fn write_certificates(&self, last_ca: &str) {
@@ -268,12 +268,7 @@ impl Files {
     }
 
     fn write_keys(&self) {
-        let keys: Vec<Value> = self
-            .keys
-            .iter()
-            .flatten()
-            .map(|(member, pair)| jwk(member, pair))
-            .collect();
+        let keys: Vec<Value> = self.keys.iter().map(jwk).collect();
         self.replace("keys.json", &json!({ "keys": keys }).to_string());
     }
 
@@ -337,12 +332,12 @@ fn key(format: JwtKeyFormat, file: PathBuf) -> JwtKey {
     }
 }
 
-fn jwk(member: &str, pair: &KeyPair) -> Value {
+fn jwk(pair: &KeyPair) -> Value {
     use base64::Engine as _;
     let point = pair.der_bytes();
     let half = |part: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(part);
     json!({
-        "kty": "EC", "crv": "P-256", "alg": "ES256", "kid": format!("org/ns/{member}"),
+        "kty": "EC", "crv": "P-256", "alg": "ES256",
         "x": half(&point[1..33]), "y": half(&point[33..65]),
     })
 }

@@ -162,7 +162,7 @@ fn respelt(frame: &Frame, from: &str, to: &str) -> Frame {
 }
 
 #[test]
-fn a_link_that_wants_anothers_name_is_refused_with_the_reason_and_hears_nothing_of_it() {
+fn s_16_a_link_that_wants_anothers_name_is_refused_with_the_reason_and_hears_nothing_of_it() {
     let mut node = Node::new();
     node.subscribes(node.alice, &alice(), 1).unwrap();
     node.subscribes(node.alice, &alice().without_id(), 2).unwrap();
