@@ -1,8 +1,4 @@
 //! Every configuration that the repository shows is one.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a test that looks at the files of the repository reads them"
-)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
