@@ -61,6 +61,7 @@ pub(crate) enum VerifierArgument {
         require_iss: bool,
         require_aud: bool,
         require_sub: bool,
+        bind_subject: bool,
     },
     #[pyo3(from_item_all)]
     SharedSecret { shared_secret: String },
@@ -141,6 +142,7 @@ impl VerifierArgument {
                 require_iss,
                 require_aud,
                 require_sub,
+                bind_subject,
             } => IdentityVerifier::Jwt(JwtVerifierSettings {
                 keys: match public_key {
                     Some(key) => JwtVerification::Keys(key.key()?),
@@ -153,6 +155,7 @@ impl VerifierArgument {
                     require_issuer: require_iss,
                     require_audience: require_aud,
                     require_subject: require_sub,
+                    bind_subject,
                 },
             }),
         })
@@ -174,7 +177,7 @@ pub(crate) fn reason(error: &AuthenticationError) -> &'static str {
             | IdentityError::MissingClaim(_) => "malformed",
             IdentityError::WrongAudience => "audience",
             IdentityError::WrongIssuer | IdentityError::WrongTrustDomain => "issuer",
-            IdentityError::WrongSubject => "subject",
+            IdentityError::WrongSubject | IdentityError::SubjectNotBound => "subject",
             IdentityError::AlgorithmNotAllowed => "algorithm",
             IdentityError::NoMatchingKey { .. } => "key",
             IdentityError::WrongSignature | IdentityError::WrongMac => "signature",

@@ -29,6 +29,10 @@ pub struct JwtRules {
     pub require_audience: bool,
     /// Refuse tokens whose subject is not in `sub` (but in `id`).
     pub require_subject: bool,
+    /// Refuse tokens whose subject is not that of the key that signed them: the key's `kid`, or its `did:key` if it is
+    /// Ed25519 (wire-session §1.5, `subject_binding: enforce`). For key sets in which each member has a key of its
+    /// own: without it each of them can sign tokens in the name of every other.
+    pub bind_subject: bool,
 }
 
 impl JwtRules {

@@ -124,6 +124,9 @@ pub enum IdentityError {
     /// Not a subject of the verifier.
     #[error("the token's subject is not accepted here")]
     WrongSubject,
+    /// The subject is not that of the key that signed the token; see [`JwtRules::bind_subject`](crate::JwtRules).
+    #[error("the token's subject is not the one of the key that signed it")]
+    SubjectNotBound,
     /// A SPIFFE token whose subject is no SPIFFE id.
     #[error("the token's subject is no SPIFFE id: {0}")]
     SpiffeId(SpiffeIdError),

@@ -184,7 +184,10 @@ impl JwtVerifier {
                 }
             }
         };
-        keys.check(&token)?;
+        let signed_by = keys.check(&token)?;
+        if self.rules.bind_subject && !signed_by.is_of(claims::subject(&token.claims)?) {
+            return Err(IdentityError::SubjectNotBound);
+        }
         if let Some(now) = now {
             Lifetime::read(&token.claims)?.check(now)?;
         }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use slim_crypto::jwa::{Algorithm, KeyKind, TokenKeyError, TokenSigningKey, TokenVerificationKey};
 use slim_proto::limits::{KEY_SET_BYTES_MAX, KEY_SET_KEYS_MAX};
 
+use crate::did_key;
 use crate::error::{IdentityError, KeySetError};
 use crate::jwt::{Object, Unverified};
 
@@ -32,9 +33,21 @@ const JWT_SVID_ALGORITHMS: [Algorithm; 8] = [
 #[derive(Clone, Default)]
 pub struct KeySet(Arc<[Key]>);
 
-struct Key {
+pub(crate) struct Key {
     id: Option<String>,
     key: TokenVerificationKey,
+}
+
+impl Key {
+    /// True if a subject names this key: by its `kid`, or by the key itself.
+    pub(crate) fn is_of(&self, subject: &str) -> bool {
+        if self.id.as_deref() == Some(subject) {
+            return true;
+        }
+        let is_ed25519 = self.key.algorithm() == Algorithm::EdDsa;
+        let bytes = self.key.public_bytes().filter(|_| is_ed25519);
+        bytes.is_some_and(|bytes| did_key::of_ed25519(bytes) == subject)
+    }
 }
 
 impl KeySet {
@@ -130,27 +143,25 @@ impl KeySet {
     /// algorithm one after the other (wire-session §1.5).
     ///
     /// The name is a hint only: upstream signers put their subject into it (§1.4).
-    pub(crate) fn check(&self, token: &Unverified<'_>) -> Result<(), IdentityError> {
+    /// Gives the key that made it.
+    pub(crate) fn check(&self, token: &Unverified<'_>) -> Result<&Key, IdentityError> {
         let of_algorithm = || self.0.iter().filter(|key| key.key.algorithm() == token.algorithm);
         let is_named = |key: &&Key| token.key_id.is_some() && key.id == token.key_id;
-        let verifies = |key: &Key| key.key.verify(token.signed.as_bytes(), &token.signature);
+        let verifies = |key: &&Key| key.key.verify(token.signed.as_bytes(), &token.signature);
 
         if self.0.iter().any(|key| is_named(&key)) {
             let mut named = of_algorithm().filter(is_named).peekable();
             if named.peek().is_none() {
                 return Err(IdentityError::AlgorithmNotAllowed);
             }
-            return named
-                .any(verifies)
-                .then_some(())
-                .ok_or(IdentityError::WrongSignature);
+            return named.find(verifies).ok_or(IdentityError::WrongSignature);
         }
         let tried = of_algorithm().count();
         if tried == 0 {
             return Err(IdentityError::AlgorithmNotAllowed);
         }
-        if of_algorithm().any(verifies) {
-            return Ok(());
+        if let Some(key) = of_algorithm().find(verifies) {
+            return Ok(key);
         }
         // Only where keys have names does an unknown name say anything.
         let names_mean_something = token.key_id.is_some() && self.0.iter().all(|key| key.id.is_some());

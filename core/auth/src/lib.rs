@@ -14,6 +14,7 @@
 
 mod access_token;
 mod claims;
+mod did_key;
 mod error;
 mod identity;
 mod jwt;

@@ -278,6 +278,59 @@ fn claims_can_be_required_and_subjects_restricted() {
 }
 
 #[test]
+fn with_bound_subjects_no_member_signs_in_the_name_of_another() {
+    let (alice, bob) = (
+        Issuer::new(Algorithm::Es256, Some("alice")),
+        Issuer::new(Algorithm::EdDsa, Some("bob")),
+    );
+    let bound = JwtRules {
+        bind_subject: true,
+        ..rules()
+    };
+    let judge = |bind: bool, signer: &Issuer, subject: &str| {
+        let rules = if bind { bound.clone() } else { rules() };
+        let verifier = Verifier::jwt(key_set(&[&alice, &bob]), rules);
+        let token = signer.token(&claims(subject, &SigningKey::generate_p256()));
+        verifier.verify(&token, NOW).map(|verified| verified.subject)
+    };
+    assert_eq!(judge(true, &alice, "alice"), Ok("alice".to_owned()));
+    assert_eq!(judge(true, &bob, "bob"), Ok("bob".to_owned()));
+    assert_eq!(judge(true, &bob, "alice"), Err(IdentityError::SubjectNotBound));
+    assert_eq!(judge(true, &alice, "bob"), Err(IdentityError::SubjectNotBound));
+    assert_eq!(judge(false, &bob, "alice"), Ok("alice".to_owned()));
+    // A key that is a name itself.
+    let did = |issuer: &Issuer| {
+        let public = issuer.key.verification_key();
+        format!(
+            "did:key:z{}",
+            base58(&[&[0xed, 0x01], public.public_bytes().unwrap()].concat())
+        )
+    };
+    assert_eq!(judge(true, &bob, &did(&bob)), Ok(did(&bob)));
+    let other = Issuer::new(Algorithm::EdDsa, None);
+    assert_eq!(
+        judge(true, &bob, &did(&other)),
+        Err(IdentityError::SubjectNotBound)
+    );
+}
+
+/// By long division, unlike the crate's own.
+fn base58(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    let (mut number, mut text) = (bytes.to_vec(), String::new());
+    while number.iter().any(|byte| *byte != 0) {
+        let mut rest = 0_usize;
+        for byte in &mut number {
+            let part = rest * 256 + usize::from(*byte);
+            *byte = u8::try_from(part / 58).unwrap();
+            rest = part % 58;
+        }
+        text.insert(0, char::from(DIGITS[rest]));
+    }
+    text
+}
+
+#[test]
 fn a_public_key_is_no_secret() {
     let pem = include_str!("vectors/rsa.public.pem");
     let verifier = Verifier::jwt(KeySet::from_pem(Algorithm::Rs256, pem).unwrap(), rules());

@@ -180,7 +180,9 @@ class JwtVerifier(PyIdentityVerifier):
     with an audience is believed. The three ``require_...`` refuse tokens without the claim.
 
     ``subject`` restricts nobody: programs of this generation pass their own, and nothing has ever come of it. Who may
-    take part is restricted by ``subjects``, the subjects that are believed beside the own one.
+    take part is restricted by ``subjects``, the subjects that are believed beside the own one. With ``bind_subject`` a
+    token is believed only if its subject is the ``kid`` of the key that signed it, or the ``did:key`` of an Ed25519 key:
+    for key sets in which each member has a key of its own, any of which could otherwise sign in the name of any other.
     """
 
     __qualname__ = "PyIdentityVerifier.Jwt"
@@ -197,6 +199,7 @@ class JwtVerifier(PyIdentityVerifier):
         require_sub: bool = False,
         *,
         subjects: list[str] | None = None,
+        bind_subject: bool = False,
     ) -> None:
         if public_key is not None and not isinstance(public_key, PyKey):
             raise TypeError(f"public_key is PyKey or None, not {type(public_key).__name__}")
@@ -215,6 +218,7 @@ class JwtVerifier(PyIdentityVerifier):
         self.require_aud = bool(require_aud)
         self.require_sub = bool(require_sub)
         self.subjects = _texts("subjects", subjects)
+        self.bind_subject = bool(bind_subject)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -225,6 +229,7 @@ class JwtVerifier(PyIdentityVerifier):
             "require_iss": self.require_iss,
             "require_aud": self.require_aud,
             "require_sub": self.require_sub,
+            "bind_subject": self.bind_subject,
         }
 
     def __repr__(self) -> str:
