@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use slim_crypto::{Rng, os_seed};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::auth::Admission;
@@ -13,6 +14,13 @@ use crate::keepalive::{Dead, Keepalive};
 
 /// After every call has ended: time for the last bytes to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Connections that began together, after a restart, must not come back together: each is asked to leave up to a tenth
+/// of its age early.
+fn jittered(age: Duration, random: u64) -> Duration {
+    let tenth = u64::try_from(age.as_nanos() / 10).unwrap_or(u64::MAX);
+    age - Duration::from_nanos(random % tenth.max(1))
+}
 
 /// The clocks that end a connection.
 pub(super) struct Life<'a> {
@@ -44,7 +52,10 @@ impl<'a> Life<'a> {
             keepalive,
             had_a_call: false,
             quiet: None,
-            age: Box::pin(sleep(settings.keepalive.max_connection_age)),
+            age: Box::pin(sleep(jittered(
+                settings.keepalive.max_connection_age,
+                Rng::from_seed(os_seed()).next_u64(),
+            ))),
             leaving: false,
             expires: false,
             farewell: None,
@@ -129,5 +140,22 @@ impl<'a> Life<'a> {
             true => ConnectionEnd::Expired,
             false => ConnectionEnd::Age(self.settings.keepalive.max_connection_age),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_within_the_last_tenth_of_their_age() {
+        let age = Duration::from_secs(100);
+        for random in [0, 1, 4_999_999_999, 9_999_999_999, 10_000_000_000, u64::MAX] {
+            let early = age - jittered(age, random);
+            assert!(early < Duration::from_secs(10), "{early:?}");
+        }
+        assert_ne!(jittered(age, 1), jittered(age, 2));
+        assert_eq!(jittered(Duration::ZERO, 7), Duration::ZERO);
+        assert!(jittered(Duration::MAX, u64::MAX) <= Duration::MAX);
     }
 }
