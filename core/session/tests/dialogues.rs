@@ -652,9 +652,9 @@ fn a_message_that_is_repeated_late_is_not_given_up_because_of_those_behind_it() 
             || message.kind == K::RtxRequest;
         if first && lost > 0 {
             lost -= usize::from(message.kind == K::Msg);
-            return common::Verdict::Drop;
+            return Verdict::Drop;
         }
-        common::Verdict::Pass
+        Verdict::Pass
     });
     let mut tickets = Vec::new();
     for number in 1..=1000 {
