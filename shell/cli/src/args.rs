@@ -99,8 +99,8 @@ mod tests {
     use super::*;
 
     fn parsed(arguments: &[&str], variable: Option<&str>) -> Result<Action, UsageError> {
-        let args = Args::try_parse_from(arguments).expect("arguments");
-        action(args, variable.map(OsString::from))
+        let args = Args::try_parse_from(arguments);
+        args.map_or(Err(UsageError), |args| action(args, variable.map(OsString::from)))
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn write(path: &Path, level: &str, ports: &[u16], more: &str) {
         "tracing: {{log_level: {level}}}\n{more}services: {{slim/0: {{dataplane: {{servers: [{}]}}}}}}\n",
         servers.join(", ")
     );
-    std::fs::write(path, text).unwrap();
+    std::fs::write(path, text).expect("a writable file");
 }
 
 fn start(path: &Path, environment: &[(&str, &str)]) -> Node {
@@ -45,7 +45,7 @@ fn reloaded(node: &mut Node, last: &str) -> Vec<String> {
         let line = masked(&node.line());
         let text = line
             .rsplit_once("slim: ")
-            .map_or(line.clone(), |(_, text)| text.to_owned());
+            .map_or_else(|| line.clone(), |(_, text)| text.to_owned());
         let is_last = text.contains(last);
         lines.push(text);
         if is_last {

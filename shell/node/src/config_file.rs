@@ -26,7 +26,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
-        error: ConfigError,
+        error: Box<ConfigError>,
     },
 }
 
@@ -46,7 +46,7 @@ pub fn load(path: &Path) -> Result<Loaded<NodeConfig>, LoadError> {
     };
     NodeConfig::load(&text, &sources).map_err(|error| LoadError::Config {
         path: path.to_owned(),
-        error,
+        error: Box::new(error),
     })
 }
 
