@@ -277,8 +277,8 @@ mod tests {
 
     #[test]
     fn only_what_stands_between_the_markers_is_replaced() {
-        let text = replaced(&format!("a\n{BEGIN}old\n{END}b\n")).unwrap();
-        assert!(text.starts_with("a\n") && text.ends_with("b\n") && !text.contains("old"));
+        let text = replaced(&format!("a\n{BEGIN}stale words\n{END}b\n")).unwrap();
+        assert!(text.starts_with("a\n") && text.ends_with("b\n") && !text.contains("stale words"));
         assert!(replaced("nothing").is_err());
     }
 }
