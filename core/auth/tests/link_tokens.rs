@@ -61,6 +61,24 @@ fn a_subject_is_needed_only_if_the_rules_ask_for_one() {
 }
 
 #[test]
+fn with_bound_subjects_a_trusted_key_opens_links_in_its_own_name_only() {
+    let (alice, bob) = (
+        Issuer::new(Algorithm::Es256, Some("alice")),
+        Issuer::new(Algorithm::Es256, Some("bob")),
+    );
+    let bound = JwtRules {
+        bind_subject: true,
+        ..rules()
+    };
+    let verifier = LinkVerifier::fixed(key_set(&[&alice, &bob]), bound);
+    assert!(verifier.verify(&alice.token(&good()), NOW).is_ok());
+    assert_eq!(
+        verifier.verify(&bob.token(&good()), NOW),
+        Err(IdentityError::SubjectNotBound)
+    );
+}
+
+#[test]
 fn every_defect_of_a_link_token_has_its_own_error() {
     let issuer = Issuer::new(Algorithm::Es256, Some("one"));
     let impostor = Issuer::new(Algorithm::Es256, Some("one"));

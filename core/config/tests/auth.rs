@@ -69,6 +69,7 @@ fn a_listener_checks_tokens_with_keys_in_both_spellings() {
             custom: Default::default(),
         },
         policy: Some("claims.admin == true".into()),
+        bind_subject: false,
     });
     let new = "{type: jwt, key: {type: decoding, algorithm: ES256, format: pem, key: {file: key.pem}},
                 claims: {aud: [a, b], iss: https://issuer, sub: alice},
@@ -300,7 +301,7 @@ fn what_is_wrong_with_auth_of_a_listener_is_one_sentence() {
         ),
         (
             &format!("{{type: jwt, {key}, subject_binding: warn}}"),
-            "auth.subject_binding: not supported yet; remove the key or set it to off",
+            "auth.subject_binding: \"warn\" is none of off, enforce",
         ),
         (
             "{type: oidc, issuer_url: https://a}",

@@ -22,6 +22,8 @@ pub struct JwtServerAuth {
     pub claims: JwtClaims,
     /// A CEL expression over the claims; false is a refusal.
     pub policy: Option<String>,
+    /// The subject must be that of the signing key (wire-session §1.5).
+    pub bind_subject: bool,
 }
 
 /// With which keys a signature is checked.

@@ -37,8 +37,12 @@ static JWT: Block = Block {
         Key::new("key", CHECKING_KEY, "with which keys its signature is checked").required(),
         Key::new("claims", Kind::Block(&CLAIMS), "what it must say").without("any token under the keys"),
         Key::new("policy", CLAIM_POLICY, "an expression over its claims").without("none"),
-        // A subject `did:key:…` binds a member's key (wire-session §1.5); a token of a link is bound to no key.
-        Key::other("subject_binding", Status::Later(Some("off"))),
+        Key::new(
+            "subject_binding",
+            Kind::Choice(&["off", "enforce"]),
+            "with `enforce` a token's subject must be the `kid` of the key that signed it, or that key as `did:key`",
+        )
+        .or("off"),
         Key::other(
             "duration",
             Status::Ignored("a listener makes no tokens, so it needs no duration"),
@@ -132,6 +136,10 @@ impl ServerAuth {
                     .with("key", key)
                     .with("claims", auth.claims.normal())
                     .with_some("policy", policy_normal(auth.policy.as_ref()))
+                    .with(
+                        "subject_binding",
+                        if auth.bind_subject { "enforce" } else { "off" },
+                    )
             }
             Self::Oidc(oidc) => Plain::typed("oidc")
                 .with("issuer_url", &oidc.issuer_url)
@@ -178,6 +186,7 @@ fn parse_jwt(section: &Section<'_>) -> Result<JwtServerAuth, ConfigError> {
         verification,
         claims,
         policy: policy(section)?,
+        bind_subject: section.choice("subject_binding", &[false, true])?,
     })
 }
 

@@ -45,7 +45,7 @@ impl BearerCheck {
             require_issuer: !claims.issuers.is_empty(),
             require_audience: !claims.audiences.is_empty(),
             require_subject: !claims.subjects.is_empty(),
-            ..JwtRules::default()
+            bind_subject: config.bind_subject,
         };
         let keys = match &config.verification {
             JwtVerification::Keys(key) => match &key.source {
