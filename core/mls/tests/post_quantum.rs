@@ -1,7 +1,6 @@
 //! Groups of the post-quantum suite: who has an Ed25519 key is in one, and nobody else is.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-
 use slim_auth::Identity;
 use slim_crypto::{Rng, SigningKey};
 use slim_mls::{Group, MlsClient, MlsError};

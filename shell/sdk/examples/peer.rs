@@ -45,7 +45,7 @@ enum Operation {
     App {
         name: String,
         secret: Option<String>,
-        jwt: Option<Jwt>,
+        jwt: Option<Box<Jwt>>,
         spire: Option<Spire>,
         #[serde(default)]
         pqc: bool,

@@ -23,7 +23,7 @@ use connection::{ConnectionId, ConnectionTable, Connections};
 use hub::Hub;
 use link::UplinkSender;
 use routes::Routes;
-use uplink::{Event, Events, LinkNumber, Surroundings, Uplink, uuid};
+use uplink::{Event, Events, LinkNumber, Surroundings, Uplink};
 
 use crate::error::Error;
 use crate::request::{Request, RequestQueues};
@@ -57,7 +57,7 @@ impl Driver {
         let mut rng = Rng::from_seed(os_seed());
         let surroundings = Surroundings {
             clock: Clock::start(),
-            node_id: format!("node-{}", uuid(&mut rng)).into(),
+            node_id: format!("node-{}", rng.uuid()).into(),
             room: Arc::new(Notify::new()),
         };
         Self {

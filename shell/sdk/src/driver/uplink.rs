@@ -141,7 +141,7 @@ impl Uplink {
             enforce_pqc: config.enforce_pqc,
         };
         // The same for every link of this connection (wire-routing A11.2).
-        let link_id = config.link_id.clone().unwrap_or_else(|| uuid(&mut rng));
+        let link_id = config.link_id.clone().unwrap_or_else(|| rng.uuid());
         let task = Task {
             credentials: Credentials::of(&config),
             config,
@@ -342,35 +342,9 @@ async fn stop_wished(wish: &mut watch::Receiver<Wish>) {
     let _ = wish.wait_for(|wish| wish.stop).await;
 }
 
-/// A random UUID, version 4.
-pub(super) fn uuid(rng: &mut Rng) -> String {
-    let mut bytes = [0; 16];
-    rng.fill(&mut bytes);
-    let number = u128::from_be_bytes(bytes);
-    let number = (number & !(0xF << 76) | 0x4 << 76) & !(0x3 << 62) | 0x2 << 62;
-    let hex = format!("{number:032x}");
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn link_ids_are_uuids_of_version_four() {
-        let id = uuid(&mut Rng::from_seed([5; 32]));
-        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
-        assert_eq!(lengths, [8, 4, 4, 4, 12]);
-        assert_eq!(&id[14..15], "4");
-        assert!("89ab".contains(&id[19..20]), "{id}");
-    }
 
     #[test]
     fn pauses_are_a_second_while_somebody_waits_and_grow_with_jitter_otherwise() {

@@ -42,7 +42,9 @@ impl Followed {
         let others = Seen::of(verifier.files());
         let judge = agent.verifier().map_or_else(|| verifier.verifier(), Ok)?;
         let followed = Self {
-            identity: agent.identity().map_or_else(|| provider.identity_with(kind), Ok)?,
+            identity: agent
+                .identity()
+                .map_or_else(|| provider.identity_with(kind), Ok)?,
             provider,
             verifier,
             own,
