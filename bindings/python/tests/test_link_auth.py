@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import slim_bindings as s
-from support import Node, application, free_port, run
+from support import Node, application, free_port, identity, run
 
 SECRET = "the secret of all who may dial here"
 
@@ -61,17 +61,24 @@ def test_a_refused_link_has_a_class_of_its_own_and_is_not_tried_again(tmp_path: 
         run(refused())
 
 
+async def private(application: str) -> s.Slim:
+    """An application of this process, under an organisation of this test's own."""
+    name = s.PyName("private", "tests", application)
+    return await s.Slim.new(name, *identity(name, SECRET))
+
+
 def test_a_name_that_the_rules_refuse_is_refused_with_the_reason_and_the_others_are_not() -> None:
-    everybody = {"match": "any", "subscribe": ["org/tests/{subject}", "org/tests/node"], "publish": "org/tests/*"}
+    # Applications of other tests in this process, all of `org`, may still be there and share the link.
+    everybody = {"match": "any", "subscribe": ["org/**", "private/tests/{subject}"], "publish": "org/**"}
 
     async def scene() -> None:
         owner = await application(None, "node")
         address = await owner.run_server({**listener(0), "authorization": {"rules": [everybody]}})
-        alice = await application(None, "alice")
+        alice = await private("alice")
         await alice.connect(dialing(f"http://{address}", token_of("alice")))
         # One process has one link to a node, so the link's token decides for all its applications.
-        with pytest.raises(ConnectionError, match='"alice" may not subscribe to "org/tests/bob"'):
-            await application(None, "bob")
+        with pytest.raises(ConnectionError, match='"alice" may not subscribe to "private/tests/bob"'):
+            await private("bob")
 
     run(scene())
 

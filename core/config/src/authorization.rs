@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use slim_policy::{ClaimPolicy, NamePattern};
+use slim_policy::{AuthMethod, ClaimPolicy, NamePattern};
 
 use crate::Loaded;
 use crate::error::{ConfigError, Problem};
@@ -78,54 +78,13 @@ pub struct IdentityMatch {
     pub cel: Option<String>,
 }
 
-/// How an identity was proven.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthMethod {
-    /// A password.
-    Basic,
-    /// A token under configured or resolved keys.
-    Jwt,
-    /// A token of an OpenID Connect provider.
-    Oidc,
-    /// A client certificate.
-    Certificate,
-    /// A JWT-SVID.
-    Spire,
-    /// Not at all.
-    None,
-}
-
-impl AuthMethod {
-    pub(crate) const NAMES: &[&str] = &["basic", "jwt", "oidc", "certificate", "spire", "none"];
-    pub(crate) const ALL: &[Self] = &[
-        Self::Basic,
-        Self::Jwt,
-        Self::Oidc,
-        Self::Certificate,
-        Self::Spire,
-        Self::None,
-    ];
-
-    /// Its word in a configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Basic => "basic",
-            Self::Jwt => "jwt",
-            Self::Oidc => "oidc",
-            Self::Certificate => "certificate",
-            Self::Spire => "spire",
-            Self::None => "none",
-        }
-    }
-}
-
 static MATCH: Block = Block {
     name: "match",
     doc: "Which identities a rule is for; all that is written must hold, and nothing written matches every link.",
     keys: &[
         Key::new(
             "method",
-            Kind::Choices(AuthMethod::NAMES),
+            Kind::Choices(&AuthMethod::NAMES),
             "how the identity was proven: one of these",
         )
         .without("any"),
@@ -274,7 +233,7 @@ impl IdentityMatch {
         let methods = match section.field("method") {
             Some(field) => {
                 let fields = field.one_or_more()?;
-                let method = |field: &Field<'_>| field.choice(AuthMethod::NAMES, AuthMethod::ALL);
+                let method = |field: &Field<'_>| field.choice(&AuthMethod::NAMES, &AuthMethod::ALL);
                 fields.iter().map(method).collect::<Result<_, _>>()?
             }
             None => Vec::new(),

@@ -21,6 +21,18 @@ pub enum AuthMethod {
 }
 
 impl AuthMethod {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Basic,
+        Self::Jwt,
+        Self::Oidc,
+        Self::Certificate,
+        Self::Spire,
+        Self::None,
+    ];
+    /// Their words, in the same order.
+    pub const NAMES: [&str; 6] = ["basic", "jwt", "oidc", "certificate", "spire", "none"];
+
     /// Its word in configurations and policies.
     pub fn name(self) -> &'static str {
         match self {

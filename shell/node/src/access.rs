@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use slim_config::{AuthorizationConfig, DefaultAccess, ServerConfig, ServiceConfig};
-use slim_policy::{AuthMethod, Denied, RuleSource, Rules, RulesError};
+use slim_policy::{Denied, RuleSource, Rules, RulesError};
 use slim_proto::Instant;
 use tracing::warn;
 
@@ -21,7 +21,7 @@ pub(crate) fn rules(config: &AuthorizationConfig) -> Result<Rules, RulesError> {
         .rules
         .iter()
         .map(|rule| RuleSource {
-            methods: rule.identity.methods.iter().map(|name| method(*name)).collect(),
+            methods: rule.identity.methods.clone(),
             subjects: rule.identity.subjects.clone(),
             issuers: rule.identity.issuers.clone(),
             claims: rule.identity.claims.clone(),
@@ -32,17 +32,6 @@ pub(crate) fn rules(config: &AuthorizationConfig) -> Result<Rules, RulesError> {
         })
         .collect();
     Rules::compile(config.default == DefaultAccess::Allow, &sources)
-}
-
-fn method(configured: slim_config::AuthMethod) -> AuthMethod {
-    match configured {
-        slim_config::AuthMethod::Basic => AuthMethod::Basic,
-        slim_config::AuthMethod::Jwt => AuthMethod::Jwt,
-        slim_config::AuthMethod::Oidc => AuthMethod::Oidc,
-        slim_config::AuthMethod::Certificate => AuthMethod::Certificate,
-        slim_config::AuthMethod::Spire => AuthMethod::Spire,
-        slim_config::AuthMethod::None => AuthMethod::None,
-    }
 }
 
 /// The first listener that checks who dials, in a service that does not say who may use which name.
@@ -83,7 +72,7 @@ impl DeniedLog {
 #[cfg(test)]
 mod tests {
     use slim_config::{AuthorizationRule, IdentityMatch};
-    use slim_policy::LinkIdentity;
+    use slim_policy::{AuthMethod, LinkIdentity};
     use slim_proto::FullName;
 
     use super::*;
@@ -94,7 +83,7 @@ mod tests {
             default: DefaultAccess::Deny,
             rules: vec![AuthorizationRule {
                 identity: IdentityMatch {
-                    methods: vec![slim_config::AuthMethod::Basic],
+                    methods: vec![AuthMethod::Basic],
                     ..IdentityMatch::default()
                 },
                 subscribe: vec!["org/ns/{subject}".to_owned()],
