@@ -79,6 +79,9 @@ def test_a_name_that_the_rules_refuse_is_refused_with_the_reason_and_the_others_
         # One process has one link to a node, so the link's token decides for all its applications.
         with pytest.raises(ConnectionError, match='"alice" may not subscribe to "private/tests/bob"'):
             await private("bob")
+        # The link is the process's: applications of later tests must not meet these rules.
+        await alice.disconnect(f"http://{address}")
+        await owner.stop_server(address)
 
     run(scene())
 
