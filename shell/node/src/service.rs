@@ -232,7 +232,7 @@ fn wire_up(config: &ServiceConfig, rules: Option<Rules>, rng: &mut Rng) -> (Shar
     let node_id = config
         .node_id
         .clone()
-        .unwrap_or_else(|| format!("node-{}", random_uuid(rng)));
+        .unwrap_or_else(|| format!("node-{}", rng.uuid()));
     let shared = Shared {
         clock,
         local: LocalNode {
@@ -285,14 +285,4 @@ pub(crate) fn plain_text_note(servers: &[ServerConfig]) -> Option<String> {
          is not end-to-end encrypted, {more}",
         open.join(", ")
     ))
-}
-
-/// A random UUID, version 4.
-pub(crate) fn random_uuid(rng: &mut Rng) -> String {
-    let mut bytes = [0u8; 16];
-    rng.fill(&mut bytes);
-    bytes[6] = (bytes[6] & 0x0F) | 0x40;
-    bytes[8] = (bytes[8] & 0x3F) | 0x80;
-    let number = u128::from_be_bytes(bytes);
-    slim_proto::NameId(number).to_string()
 }

@@ -32,10 +32,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) async fn keep_up(shared: Arc<Shared>, config: ClientConfig, seed: [u8; 32]) {
     let mut rng = Rng::from_seed(seed);
     // The same for every attempt: a peer then knows that it is us again (wire-routing A11.2).
-    let link_id = config
-        .link_id
-        .clone()
-        .unwrap_or_else(|| crate::service::random_uuid(&mut rng));
+    let link_id = config.link_id.clone().unwrap_or_else(|| rng.uuid());
     tokio::select! {
         () = dial_for_ever(&shared, &config, &link_id, &mut rng) => {}
         // The link itself says goodbye; here only what is not a link yet is dropped.
