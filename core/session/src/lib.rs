@@ -20,6 +20,7 @@ mod invitations;
 mod invite;
 mod participant;
 mod presence;
+mod publish;
 mod receive;
 mod rejoin;
 mod remove;

@@ -4,9 +4,9 @@ use slim_proto::{Command as Payload, FullName, Message, Now, SessionKind};
 
 use super::{Anycast, AnycastConfig, Ask, Choice, Contact};
 use crate::api::{CloseReason, Direction, Outcome, Reliability, SessionConfig, SessionId, Ticket};
-use crate::data::check_draft;
 use crate::endpoint::Endpoint;
 use crate::error::{CommandError, InviteStep, OperationError};
+use crate::publish::check_draft;
 use crate::send::Draft;
 use crate::timers::{ENDPOINT, TimerKey};
 

@@ -12,6 +12,8 @@
     clippy::wildcard_enum_match_arm
 )]
 
+pub mod forgery;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
