@@ -271,14 +271,23 @@ impl Caller {
             return;
         }
         let name = member.without_id();
-        let waiting = |(id, call): (&CallId, &Call)| call.waiting.contains(&name).then_some(*id);
-        let concerned: Vec<CallId> = self.calls.iter().filter_map(waiting).collect();
-        for id in concerned {
-            let gone = Status::new(
-                Code::Unavailable,
-                format!("{name} left the group or went offline"),
-            );
-            self.end_member(id, member.clone(), Err(gone));
+        let text = format!("{name} left the group or went offline");
+        self.end_of_member(member, &Status::new(Code::Unavailable, text));
+    }
+
+    /// Messages of a server are lost for good: what it answers is not complete any more.
+    pub fn handle_lost(&mut self, sender: &FullName, first: u32, last: u32) {
+        let lost = Status::new(
+            Code::DataLoss,
+            format!("messages {first} to {last} of {sender} are lost"),
+        );
+        match self.peers {
+            Peers::One => {
+                for id in self.calls.keys().copied().collect::<Vec<_>>() {
+                    self.end(id, Err(lost.clone()));
+                }
+            }
+            Peers::Group(_) => self.end_of_member(sender, &lost),
         }
     }
 
@@ -351,6 +360,16 @@ impl Caller {
     /// True if no call is under way.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
+    }
+
+    /// A member's part of every call is over.
+    fn end_of_member(&mut self, member: &FullName, status: &Status) {
+        let name = member.without_id();
+        let waiting = |(id, call): (&CallId, &Call)| call.waiting.contains(&name).then_some(*id);
+        let concerned: Vec<CallId> = self.calls.iter().filter_map(waiting).collect();
+        for id in concerned {
+            self.end_member(id, member.clone(), Err(status.clone()));
+        }
     }
 
     fn end_member(&mut self, id: CallId, source: FullName, result: Result<(), Status>) {

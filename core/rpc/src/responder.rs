@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,7 +42,9 @@ pub struct Incoming {
     pub source: FullName,
     /// Verified identity subject of the sender.
     pub subject: String,
-    /// Metadata of the message over that of the session.
+    /// Metadata of the session; what the message says lies over it (wire-session §7.2).
+    pub session_metadata: Arc<BTreeMap<String, String>>,
+    /// Metadata of the message.
     pub metadata: BTreeMap<String, String>,
     /// Content.
     pub payload: Bytes,
@@ -105,6 +108,8 @@ pub enum StopReason {
     Cancelled,
     /// The session is over, or the caller left it.
     CallerGone,
+    /// A request may be lost.
+    Lost,
     /// The server stops.
     Shutdown,
 }
@@ -115,6 +120,7 @@ impl fmt::Display for StopReason {
             Self::Deadline => "the deadline is over",
             Self::Cancelled => "the caller cancelled",
             Self::CallerGone => "the caller is gone",
+            Self::Lost => "a request may be lost",
             Self::Shutdown => "the server stops",
         })
     }
@@ -257,6 +263,22 @@ impl Responder {
         });
     }
 
+    /// Messages of somebody are lost for good. A call that may lack a request cannot be served, and its caller, who is
+    /// there, is told.
+    pub fn handle_lost(&mut self, session: SessionKey, caller: &FullName) {
+        let concerned = |(id, call): (&ServedCallId, &Call)| {
+            (call.session == session && call.source == *caller).then_some(*id)
+        };
+        for id in self.calls.iter().filter_map(concerned).collect::<Vec<_>>() {
+            let Some(call) = self.remove(id) else { continue };
+            self.send_end(&call, Err(Status::new(Code::DataLoss, "requests may be lost")));
+            self.events.push_back(ServerEvent::Stopped {
+                call: id,
+                reason: StopReason::Lost,
+            });
+        }
+    }
+
     /// A session is over: so are its calls.
     pub fn handle_session_ended(&mut self, session: SessionKey) {
         self.lanes.retain(|(of, _), _| *of != session);
@@ -333,6 +355,7 @@ impl Responder {
             is_group,
             source,
             subject,
+            session_metadata,
             metadata,
             payload,
         } = message;
@@ -364,7 +387,8 @@ impl Responder {
         }
         let id = ServedCallId(self.next_call);
         self.next_call += 1;
-        let mut open = metadata.clone();
+        let mut open = BTreeMap::clone(&session_metadata);
+        open.extend(metadata);
         open.retain(|key, _| !RESERVED.contains(&key.as_str()));
         self.events.push_back(ServerEvent::Started(ServedCall {
             id,

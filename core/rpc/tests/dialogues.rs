@@ -104,6 +104,7 @@ impl World {
                         is_group: self.is_group,
                         source: name(CLIENT),
                         subject: "client".into(),
+                        session_metadata: Default::default(),
                         metadata: output.metadata.clone(),
                         payload: output.payload.clone(),
                     },
@@ -386,6 +387,7 @@ fn incoming(metadata: &[(&str, &str)], payload: &'static str) -> Incoming {
         is_group: false,
         source: name(CLIENT),
         subject: "client".into(),
+        session_metadata: Default::default(),
         metadata: metadata
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -525,6 +527,68 @@ fn a_group_call_does_not_wait_for_who_is_gone_and_names_who_is_silent() {
         "{status}"
     );
     assert_eq!(call, CallId(1));
+}
+
+#[test]
+fn what_is_lost_ends_the_calls_that_may_lack_it_and_says_so() {
+    let mut pair = World::new(&["org/ns/server"], false);
+    pair.begin(request("Chat"), Shape::Stream, Some("x"));
+    let served = started(&pair.requests());
+    pair.server().handle_lost(7, &name("org/ns/somebody-else"));
+    assert_eq!(pair.server().len(), 1);
+    pair.server().handle_lost(7, &name(CLIENT));
+    assert_eq!(
+        pair.server().poll_event(),
+        Some(ServerEvent::Stopped {
+            call: served.id,
+            reason: StopReason::Lost
+        })
+    );
+    assert_eq!(failure(&pair.responses()).code, Code::DataLoss);
+
+    pair.begin(request("Chat"), Shape::Stream, Some("x"));
+    pair.caller.handle_lost(&name("org/ns/server"), 3, 5);
+    let status = failure(&pair.responses());
+    assert_eq!(
+        status,
+        Status::new(Code::DataLoss, "messages 3 to 5 of org/ns/server are lost")
+    );
+
+    // In a group it concerns the one server.
+    let mut group = World::new(&["org/ns/a", "org/ns/b"], true);
+    let call = group.begin(request("Echo"), Shape::Single, Some("x"));
+    group.caller.handle_lost(&name("org/ns/a"), 3, 5);
+    let events = group.responses();
+    assert!(
+        matches!(&events[..], [CallEvent::MemberEnded { call: of, source, result: Err(status) }]
+            if *of == call && *source == name("org/ns/a") && status.code == Code::DataLoss),
+        "{events:?}"
+    );
+    assert_eq!(group.caller.len(), 1);
+}
+
+#[test]
+fn a_message_says_what_counts_and_the_session_what_it_leaves_open() {
+    let mut server = Responder::new();
+    server.register("pkg.Svc", "Echo", UNARY);
+    let own = [
+        (SERVICE, "pkg.Svc"),
+        (METHOD, "Echo"),
+        (RPC_ID, "u"),
+        (DIRECTION, "req"),
+        ("tenant", "blue"),
+    ];
+    let mut message = incoming(&own, "x");
+    let of_session = [("tenant", "red"), ("region", "north"), (METHOD, "Other")];
+    let of_session = of_session.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    message.session_metadata = std::sync::Arc::new(of_session.into());
+    server.handle_message(at(0.0), message);
+    let Some(ServerEvent::Started(call)) = server.poll_event() else {
+        panic!("the message's own method counts")
+    };
+    let expected = [("region", "north"), ("tenant", "blue")];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(call.metadata, BTreeMap::from(expected));
 }
 
 #[test]

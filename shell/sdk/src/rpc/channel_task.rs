@@ -279,10 +279,7 @@ impl ChannelTask {
                 change: MembershipChange::Left | MembershipChange::Offline,
             }) => self.caller.handle_member_gone(&member),
             Ok(Item::Membership { .. }) => {}
-            Ok(Item::Lost { sender, first, last }) => {
-                let text = format!("messages {first} to {last} of {sender} are lost");
-                self.caller.handle_session_ended(&text);
-            }
+            Ok(Item::Lost { sender, first, last }) => self.caller.handle_lost(&sender, first, last),
             Err(error) => {
                 self.session = None;
                 self.caller.handle_session_ended(&error.to_string());

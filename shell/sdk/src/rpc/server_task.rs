@@ -2,6 +2,7 @@
 //! responder, and hands calls to their handlers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,6 +58,8 @@ pub(crate) enum ServerCommand {
 /// A session that is served.
 struct ServedSession {
     session: Session,
+    is_group: bool,
+    metadata: Arc<BTreeMap<String, String>>,
     /// False while a handler has too many requests waiting.
     gate: watch::Sender<bool>,
     blocked: VecDeque<(ServedCallId, Bytes)>,
@@ -171,8 +174,11 @@ impl ServerTask {
                 }
             }
         });
+        let info = session.info();
         let served = ServedSession {
             session,
+            is_group: info.kind == SessionKind::Group,
+            metadata: Arc::new(info.metadata),
             gate,
             blocked: VecDeque::new(),
         };
@@ -185,16 +191,13 @@ impl ServerTask {
         };
         match item {
             Ok(Item::Message(message)) => {
-                let info = served.session.info();
-                // The caller's metadata lies over that of the session (wire-session §7.2).
-                let mut metadata = info.metadata;
-                metadata.extend(message.metadata);
                 let incoming = Incoming {
                     session: key,
-                    is_group: info.kind == SessionKind::Group,
+                    is_group: served.is_group,
                     source: message.source,
                     subject: message.subject,
-                    metadata,
+                    session_metadata: Arc::clone(&served.metadata),
+                    metadata: message.metadata,
                     payload: message.payload,
                 };
                 self.responder.handle_message(self.clock.now(), incoming);
@@ -204,8 +207,7 @@ impl ServerTask {
                 change: MembershipChange::Left,
             }) => self.responder.handle_caller_gone(key, &member),
             Ok(Item::Membership { .. }) => {}
-            // A caller that misses a request cannot be served; it hears of it by the end of its calls.
-            Ok(Item::Lost { sender, .. }) => self.responder.handle_caller_gone(key, &sender),
+            Ok(Item::Lost { sender, .. }) => self.responder.handle_lost(key, &sender),
             Err(_) => {
                 self.sessions.remove(&key);
                 self.responder.handle_session_ended(key);
