@@ -19,8 +19,8 @@ pub use jwt::{
     StaticJwtAuth,
 };
 pub(crate) use server::SERVER_AUTH;
-pub(crate) use shared::{BASIC, SPIRE};
-use shared::{CLAIM_POLICY, OLD_FORM, old_form, web_url};
+pub(crate) use shared::{AGENT, BASIC, OWN_ID, SPIRE};
+use shared::{CLAIM_POLICY, PROVIDER_TIMEOUT, auth, web_url};
 
 /// What a listener demands before it opens a link; checked once per link (wire-routing A12).
 #[derive(Clone, Debug, PartialEq, Eq)]

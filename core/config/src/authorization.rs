@@ -238,20 +238,11 @@ impl IdentityMatch {
             }
             None => Vec::new(),
         };
-        let claims = match section.field("claims") {
-            Some(field) => {
-                let entries = field.entries()?.into_iter();
-                entries
-                    .map(|(name, value)| (name.to_owned(), value.json()))
-                    .collect()
-            }
-            None => BTreeMap::new(),
-        };
         Ok(Self {
             methods,
             subjects: section.texts("subject")?,
             issuers: section.texts("issuer")?,
-            claims,
+            claims: section.json_values("claims")?,
             cel: section.field("cel").map(cel).transpose()?,
         })
     }

@@ -3,6 +3,7 @@
 //! A [`Section`] is opened with the table of its block, which decides what may stand there. Old names are replaced by
 //! today's on the way in, so that whoever reads a section knows only those.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::duration::parse_duration;
@@ -310,6 +311,17 @@ impl<'a> Section<'a> {
         };
         let fields = field.one_or_more()?;
         fields.iter().map(Field::filled_text).collect()
+    }
+
+    /// A block of keys of the writer's choice with any values; empty if it is absent.
+    pub(crate) fn json_values(&self, key: &str) -> Result<BTreeMap<String, serde_json::Value>, ConfigError> {
+        let Some(field) = self.field(key) else {
+            return Ok(BTreeMap::new());
+        };
+        let entries = field.entries()?.into_iter();
+        Ok(entries
+            .map(|(name, value)| (name.to_owned(), value.json()))
+            .collect())
     }
 
     /// One of the words that the table lists; `values` are what they mean, in its order.

@@ -1,8 +1,8 @@
 //! Reading `auth` of a client.
 
 use super::{
-    BASIC, BasicAuth, ClientAuth, ClientJwtAuth, JwtClaims, JwtKeyFormat, JwtSource, OLD_FORM,
-    OidcClientAuth, OidcGrant, RefreshToken, SIGNING_KEY, SPIRE, SpireConfig, StaticJwtAuth, jwt, old_form,
+    BASIC, BasicAuth, ClientAuth, ClientJwtAuth, JwtClaims, JwtKeyFormat, JwtSource, OidcClientAuth,
+    OidcGrant, PROVIDER_TIMEOUT, RefreshToken, SIGNING_KEY, SPIRE, SpireConfig, StaticJwtAuth, auth, jwt,
     web_url,
 };
 use crate::error::{ConfigError, Problem};
@@ -88,12 +88,7 @@ static OIDC: Block = Block {
             "what is asked for, words with blanks between",
         )
         .without("the provider's choice"),
-        Key::new(
-            "timeout",
-            Kind::Duration { zero: false },
-            "limit for one request to the provider",
-        )
-        .or("10s"),
+        PROVIDER_TIMEOUT,
         Key::other("token_file", Status::Wrong("access_token_file")),
         Key::other("jwks_url", Status::Wrong("issuer_url")),
         Key::other("jwks_ttl", Status::Refused(FOR_LISTENERS)),
@@ -109,14 +104,7 @@ pub(crate) const CLIENT_AUTH: Kind = Kind::Typed(&[&BASIC, &STATIC_JWT, &JWT, &O
 
 impl ClientAuth {
     pub(crate) fn parse(entry: &Section<'_>) -> Result<Option<Self>, ConfigError> {
-        let section = match entry.field("auth") {
-            None => return Ok(None),
-            Some(field) => match old_form(field, &[&BASIC, &JWT, &OLD_FORM.bearer])? {
-                Some(section) => Some(section),
-                None => entry.typed("auth")?,
-            },
-        };
-        let Some(section) = section else {
+        let Some(section) = auth(entry, &JWT)? else {
             return Ok(None);
         };
         Ok(Some(match section.block().name {
@@ -161,23 +149,8 @@ impl ClientAuth {
 }
 
 fn parse_static(section: &Section<'_>) -> Result<StaticJwtAuth, ConfigError> {
-    let token = match (section.field("file"), section.field("token")) {
-        (Some(file), None) => JwtSource::File(file.filled_text()?.into()),
-        (None, Some(token)) => JwtSource::Data(SecretText::new(token.filled_text()?)),
-        (Some(_), Some(token)) => {
-            return Err(token.error(Problem::Both {
-                first: "file",
-                second: "token",
-            }));
-        }
-        (None, None) => {
-            return Err(section.error(Problem::OneOf {
-                keys: &["file", "token"],
-            }));
-        }
-    };
     Ok(StaticJwtAuth {
-        token,
+        token: jwt::source(section, &["file", "token"])?,
         duration: section.duration("duration")?,
     })
 }
@@ -198,7 +171,7 @@ fn parse_jwt(section: &Section<'_>) -> Result<ClientJwtAuth, ConfigError> {
         return Err(section.error(Problem::Missing { key: "claims" }));
     };
     let claims = JwtClaims {
-        custom: jwt::custom_claims(&written)?,
+        custom: written.json_values("custom_claims")?,
         ..jwt::claims(&written)?
     };
     written.required("subject")?;

@@ -207,6 +207,7 @@ static KEY_SOURCE: Block = Block {
 /// `key`, in today's form (`type: decoding`) or the old one (`decoding: {…}`, `autoresolve: true`).
 pub(crate) fn typed_key<'a>(section: &Section<'a>) -> Result<Section<'a>, ConfigError> {
     let field = section.required("key")?;
+    // Nobody means `autoresolve: false`.
     if let Ok(entries) = field.entries()
         && let [("autoresolve", flag)] = entries.as_slice()
         && *flag.value() == Value::Bool(true)
@@ -249,21 +250,7 @@ fn old_key_form<'a>(field: &Field<'a>) -> Result<Option<Section<'a>>, ConfigErro
 /// The key of an encoding or decoding block.
 pub(crate) fn key(section: &Section<'_>) -> Result<JwtKey, ConfigError> {
     let source = if let Some(source) = section.section("key")? {
-        match (source.field("data"), source.field("file")) {
-            (Some(data), None) => JwtSource::Data(SecretText::new(data.filled_text()?)),
-            (None, Some(file)) => JwtSource::File(file.filled_text()?.into()),
-            (Some(_), Some(file)) => {
-                return Err(file.error(Problem::Both {
-                    first: "data",
-                    second: "file",
-                }));
-            }
-            (None, None) => {
-                return Err(source.error(Problem::OneOf {
-                    keys: &["data", "file"],
-                }));
-            }
-        }
+        self::source(&source, &["data", "file"])?
     } else if let (Some(_), Some(file)) = (section.field("str"), section.field("file")) {
         return Err(file.error(Problem::Both {
             first: "str",
@@ -276,7 +263,6 @@ pub(crate) fn key(section: &Section<'_>) -> Result<JwtKey, ConfigError> {
     } else {
         return Err(section.error(Problem::Missing { key: "key" }));
     };
-    section.required("format")?;
     let format = section.choice_if("format", JwtKeyFormat::ALL)?;
     let format = format.ok_or_else(|| section.error(Problem::Missing { key: "format" }))?;
     let algorithm = section.choice_if("algorithm", JwtAlgorithm::ALL)?;
@@ -290,6 +276,25 @@ pub(crate) fn key(section: &Section<'_>) -> Result<JwtKey, ConfigError> {
     })
 }
 
+/// What exactly one of two keys says: `file` names a file, the other holds the text itself.
+pub(crate) fn source(
+    section: &Section<'_>,
+    keys: &'static [&'static str; 2],
+) -> Result<JwtSource, ConfigError> {
+    let [first, second] = *keys;
+    let (key, field) = match (section.field(first), section.field(second)) {
+        (Some(field), None) => (first, field),
+        (None, Some(field)) => (second, field),
+        (Some(_), Some(field)) => return Err(field.error(Problem::Both { first, second })),
+        (None, None) => return Err(section.error(Problem::OneOf { keys })),
+    };
+    let text = field.filled_text()?;
+    Ok(match key {
+        "file" => JwtSource::File(text.into()),
+        _ => JwtSource::Data(SecretText::new(text)),
+    })
+}
+
 /// The claims that both ends have.
 pub(crate) fn claims(section: &Section<'_>) -> Result<JwtClaims, ConfigError> {
     Ok(JwtClaims {
@@ -298,20 +303,6 @@ pub(crate) fn claims(section: &Section<'_>) -> Result<JwtClaims, ConfigError> {
         subjects: section.texts("subject")?,
         custom: BTreeMap::new(),
     })
-}
-
-/// Further claims of a token that is signed here.
-pub(crate) fn custom_claims(
-    section: &Section<'_>,
-) -> Result<BTreeMap<String, serde_json::Value>, ConfigError> {
-    let Some(field) = section.field("custom_claims") else {
-        return Ok(BTreeMap::new());
-    };
-    let entries = field.entries()?;
-    Ok(entries
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.json()))
-        .collect())
 }
 
 impl JwtKey {

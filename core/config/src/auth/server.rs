@@ -1,8 +1,8 @@
 //! Reading `auth` of a listener.
 
 use super::{
-    BASIC, BasicAuth, CHECKING_KEY, CLAIM_POLICY, JwtServerAuth, JwtVerification, OLD_FORM, OidcServerAuth,
-    SPIRE, ServerAuth, SpireConfig, jwt, old_form, web_url,
+    BASIC, BasicAuth, CHECKING_KEY, CLAIM_POLICY, JwtServerAuth, JwtVerification, OidcServerAuth,
+    PROVIDER_TIMEOUT, SPIRE, ServerAuth, SpireConfig, auth, jwt, web_url,
 };
 use crate::authorization::cel;
 use crate::error::{ConfigError, Problem};
@@ -71,12 +71,7 @@ static OIDC: Block = Block {
         )
         .or("0s"),
         Key::new("policy", CLAIM_POLICY, "an expression over its claims").without("none"),
-        Key::new(
-            "timeout",
-            Kind::Duration { zero: false },
-            "limit for one request to the provider",
-        )
-        .or("10s"),
+        PROVIDER_TIMEOUT,
         Key::other("jwks_url", Status::Wrong("issuer_url")),
         Key::other("jwks_uri", Status::Wrong("issuer_url")),
         Key::other("client_id", Status::Refused(FOR_CLIENTS)),
@@ -95,14 +90,7 @@ pub(crate) const SERVER_AUTH: Kind = Kind::Typed(&[&BASIC, &JWT, &OIDC, &SPIRE])
 
 impl ServerAuth {
     pub(crate) fn parse(entry: &Section<'_>) -> Result<Option<Self>, ConfigError> {
-        let section = match entry.field("auth") {
-            None => return Ok(None),
-            Some(field) => match old_form(field, &[&BASIC, &JWT, &OLD_FORM.bearer])? {
-                Some(section) => Some(section),
-                None => entry.typed("auth")?,
-            },
-        };
-        let Some(section) = section else {
+        let Some(section) = auth(entry, &JWT)? else {
             return Ok(None);
         };
         Ok(Some(match section.block().name {
@@ -170,7 +158,6 @@ fn parse_jwt(section: &Section<'_>) -> Result<JwtServerAuth, ConfigError> {
     let claims = claims.as_ref().map(jwt::claims).transpose()?.unwrap_or_default();
     let key = jwt::typed_key(section)?;
     let verification = if key.block().name == "autoresolve" {
-        // Old: `autoresolve: true`; nobody means `false`.
         if claims.issuers.is_empty() {
             return Err(section.error(Problem::IssuerMissing));
         }

@@ -23,14 +23,8 @@ pub(crate) static SPIRE: Block = Block {
     name: "spire",
     doc: "The local SPIRE agent.",
     keys: &[
-        Key::new("socket_path", Kind::Path, "the socket of the Workload API")
-            .without("`SPIFFE_ENDPOINT_SOCKET`"),
-        Key::new(
-            "target_spiffe_id",
-            Kind::Text,
-            "which of several identities to use",
-        )
-        .without("the agent's first"),
+        AGENT,
+        OWN_ID,
         Key::new(
             "jwt_audiences",
             Kind::Texts,
@@ -45,6 +39,26 @@ pub(crate) static SPIRE: Block = Block {
         .without("those of its own"),
     ],
 };
+
+/// `socket_path` of everything that asks the agent.
+pub(crate) const AGENT: Key =
+    Key::new("socket_path", Kind::Path, "the socket of the Workload API").without("`SPIFFE_ENDPOINT_SOCKET`");
+
+/// `target_spiffe_id` of everything that shows an identity of ours.
+pub(crate) const OWN_ID: Key = Key::new(
+    "target_spiffe_id",
+    Kind::Text,
+    "which of several identities to use",
+)
+.without("the agent's first");
+
+/// `timeout` of everything that asks a provider.
+pub(crate) const PROVIDER_TIMEOUT: Key = Key::new(
+    "timeout",
+    Kind::Duration { zero: false },
+    "limit for one request to the provider",
+)
+.or("10s");
 
 static CEL: Block = Block {
     name: "policy",
@@ -61,24 +75,26 @@ const NO_REGO: &str = "policies are written in CEL here, not in Rego; write poli
 /// `policy`.
 pub(crate) const CLAIM_POLICY: Kind = Kind::Block(&CEL);
 
-/// Blocks that only the tutorial's generation has.
-pub(crate) struct OldForm {
-    pub(crate) bearer: Block,
-}
-
-pub(crate) static OLD_FORM: OldForm = OldForm {
-    bearer: Block {
-        name: "bearer",
-        doc: "A fixed token.",
-        keys: &[Key::new("token", Kind::Secret, "the token").required()],
-    },
+/// A block that only the tutorial's generation has.
+static BEARER: Block = Block {
+    name: "bearer",
+    doc: "A fixed token.",
+    keys: &[Key::new("token", Kind::Secret, "the token").required()],
 };
 
+/// `auth` of an entry in either form; `jwt` is the table that the entry's side has for it.
+pub(crate) fn auth<'a>(entry: &Section<'a>, jwt: &'static Block) -> Result<Option<Section<'a>>, ConfigError> {
+    let Some(field) = entry.field("auth") else {
+        return Ok(None);
+    };
+    match old_form(field, &[&BASIC, jwt, &BEARER])? {
+        Some(section) => Ok(Some(section)),
+        None => entry.typed("auth"),
+    }
+}
+
 /// The block of the old nesting, with its warning; `None` for today's form.
-pub(crate) fn old_form<'a>(
-    field: &Field<'a>,
-    blocks: &[&'static Block],
-) -> Result<Option<Section<'a>>, ConfigError> {
+fn old_form<'a>(field: &Field<'a>, blocks: &[&'static Block]) -> Result<Option<Section<'a>>, ConfigError> {
     let Ok(entries) = field.entries() else {
         return Ok(None);
     };

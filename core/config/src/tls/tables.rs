@@ -1,6 +1,7 @@
 //! The tables of the `tls` block, of listeners and of clients.
 
 use super::TlsVersion;
+use crate::auth::{AGENT, OWN_ID};
 use crate::table::{Block, Key, Kind, Status};
 
 pub(super) static SOURCE_FILE: Block = Block {
@@ -46,15 +47,7 @@ pub(super) static CA_PEM: Block = Block {
 pub(super) static SOURCE_SPIRE: Block = Block {
     name: "spire",
     doc: "An X.509-SVID of the local SPIRE agent, which also renews it.",
-    keys: &[
-        AGENT,
-        Key::new(
-            "target_spiffe_id",
-            Kind::Text,
-            "which of several identities to use",
-        )
-        .without("the agent's first"),
-    ],
+    keys: &[AGENT, OWN_ID],
 };
 
 pub(super) static CA_SPIRE: Block = Block {
@@ -66,9 +59,6 @@ pub(super) static CA_SPIRE: Block = Block {
         Key::new("trust_domains", Kind::Texts, "whose identities are believed").without("those of its own"),
     ],
 };
-
-const AGENT: Key =
-    Key::new("socket_path", Kind::Path, "the socket of the Workload API").without("`SPIFFE_ENDPOINT_SOCKET`");
 
 const SOURCE: Kind = Kind::Typed(&[&SOURCE_FILE, &SOURCE_PEM, &SOURCE_SPIRE]);
 const CA: Kind = Kind::Typed(&[&CA_FILE, &CA_PEM, &CA_SPIRE]);
