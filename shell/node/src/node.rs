@@ -125,18 +125,6 @@ impl Node {
         Ok(Self { services })
     }
 
-    /// Gives each service the rules of this configuration, in place of those it has: for the links that are up as
-    /// well. Services are found by their id; one that is not running is ignored. If a service's rules are wrong, it
-    /// keeps the ones it has, and so do those after it.
-    pub async fn replace_rules(&self, configs: &[ServiceConfig]) -> Result<(), StartError> {
-        for config in configs {
-            if let Some(service) = self.services.iter().find(|service| service.id == config.id) {
-                service.replace_rules(config).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// The bound addresses of all listeners, in the order of the configuration.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         self.services

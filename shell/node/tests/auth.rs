@@ -131,7 +131,7 @@ async fn s_16_nobody_gets_what_is_for_another_and_what_is_refused_is_counted() {
 
 #[tokio::test]
 async fn new_rules_hold_for_links_that_are_up() {
-    let node = start(OWN_NAMES).await;
+    let mut node = start(OWN_NAMES).await;
     let token = node.local_addresses()[1];
     let mut bob = RawPeer::connect_as(&with_token(token, "bob"), "org/ns/bob").await;
     let mut alice = RawPeer::connect_as(&with_token(token, "alice"), "org/ns/alice").await;
@@ -140,7 +140,8 @@ async fn new_rules_hold_for_links_that_are_up() {
     assert!(bob.try_subscribe(&channel).await.is_err());
 
     let other = "{rules: [{match: any, subscribe: [org/ns/channel, org/ns/alice], publish: '**'}]}";
-    node.replace_rules(&configured(other).services).await.unwrap();
+    let (before, after) = (configured(OWN_NAMES), configured(other));
+    node.change(&before, &after).await.unwrap();
     assert_eq!(bob.try_subscribe(&channel).await, Ok(()));
     assert!(bob.try_subscribe(&for_bob).await.is_err(), "withdrawn");
     let mut to_bob = message(&for_bob, 1, 1, "for nobody");
@@ -151,7 +152,7 @@ async fn new_rules_hold_for_links_that_are_up() {
     alice.send(frame(&to_channel)).await;
     assert_eq!(bob.message().await.destination, channel, "the other went nowhere");
 
-    node.replace_rules(&configured("{default: allow}").services)
+    node.change(&after, &configured("{default: allow}"))
         .await
         .unwrap();
     assert_eq!(bob.try_subscribe(&named("any/name/whatever", 1)).await, Ok(()));
