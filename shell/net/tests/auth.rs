@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::Directory;
-use gate::{Server, keys_at, provider, static_jwt, within};
+use common::{Directory, within};
+use gate::{Server, keys_at, provider, static_jwt};
 use http::StatusCode;
 use serde_json::{Value, json};
 use slim_net::{Code, ConnectionEnd, DialError};

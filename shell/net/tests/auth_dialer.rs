@@ -8,8 +8,8 @@ mod gate;
 #[path = "common/tokens.rs"]
 mod tokens;
 
-use common::Directory;
-use gate::{Server, give_out, provider, within};
+use common::{Directory, within};
+use gate::{Server, give_out, provider};
 use serde_json::{Value, json};
 use slim_net::{Credentials, DialError, dial_as};
 use tokens::{Issuer, claims, discovery, jwks, now, with};

@@ -2,24 +2,20 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "common/server.rs"]
+mod server;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{Ca, Life};
-use slim_config::{
-    BasicAuth, ClientConfig, ClientTls, Proxy, ProxyConfig, SecretText, ServerConfig, ServerTls,
-};
-use slim_net::grpc::server::Peer;
-use slim_net::listen::ConnectionLimits;
-use slim_net::{
-    Accepted, ConnectionSettings, DialError, Listener, ProxyError, TlsAcceptor, dial, serve_connection,
-};
+use common::{Ca, Life, within};
+use server::Server;
+use slim_config::{BasicAuth, ClientConfig, ClientTls, Proxy, ProxyConfig, SecretText, ServerTls};
+use slim_net::{DialError, ProxyError, dial};
 use slim_proto::{Egress, Frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 const PASSWORD: &str = "open-sesame";
 
@@ -76,57 +72,14 @@ fn through(address: SocketAddr, password: Option<&str>) -> Proxy {
     }))
 }
 
-/// A node with or without TLS that hands its calls to the test.
-async fn node(tls: Option<ServerTls>) -> (SocketAddr, mpsc::UnboundedReceiver<Accepted>) {
-    let config = ServerConfig {
-        tls,
-        ..ServerConfig::insecure("127.0.0.1:0".parse().unwrap())
-    };
-    let acceptor = TlsAcceptor::load(&config).await.unwrap();
-    let listener = Listener::bind(&config.endpoint, ConnectionLimits::default())
-        .await
-        .unwrap();
-    let address = listener.local_address();
-    let settings = ConnectionSettings::from(&config);
-    let (call, calls) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        loop {
-            let accepted = listener.accept().await;
-            let (acceptor, settings, call) = (acceptor.clone(), settings.clone(), call.clone());
-            tokio::spawn(async move {
-                let open = |accepted| {
-                    let _ = call.send(accepted);
-                    std::future::pending()
-                };
-                let forever = std::future::pending();
-                match acceptor {
-                    Some(acceptor) => {
-                        let secured = acceptor
-                            .accept(accepted.socket, settings.opening_timeout)
-                            .await
-                            .unwrap();
-                        let peer = Peer::from(accepted.peer);
-                        serve_connection(secured.io, peer, &settings, forever, open).await
-                    }
-                    None => serve_connection(accepted.socket, accepted.peer, &settings, forever, open).await,
-                }
-            });
-        }
-    });
-    (address, calls)
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(20), future).await.unwrap()
-}
-
 #[tokio::test]
 async fn links_pass_through_a_proxy_with_and_without_tls() {
     let ca = Ca::new("ca");
     let (proxy, mut requests) = proxy().await;
     for tls in [false, true] {
         let server = tls.then(|| ServerTls::new(ca.server(&["127.0.0.1"], Life::Valid).source()));
-        let (address, mut calls) = node(server).await;
+        let mut node = Server::start(server).await;
+        let address = node.address;
         let config = ClientConfig {
             tls: tls.then(|| ClientTls {
                 ca: Some(ca.source()),
@@ -137,7 +90,7 @@ async fn links_pass_through_a_proxy_with_and_without_tls() {
             ..ClientConfig::insecure(address.into())
         };
         let mut dialed = within(dial(&config)).await.unwrap();
-        let mut accepted = within(calls.recv()).await.unwrap();
+        let mut accepted = node.next_call().await;
         let frame = Frame::new(vec![7; 300]).unwrap();
         let (sent, received) = tokio::join!(
             dialed.writer.send(Egress::verbatim(frame.clone())),
@@ -154,7 +107,8 @@ async fn links_pass_through_a_proxy_with_and_without_tls() {
 #[tokio::test]
 async fn each_refusal_of_a_proxy_is_its_own_error_and_shows_no_password() {
     let (proxy, _requests) = proxy().await;
-    let (address, _calls) = node(None).await;
+    let node = Server::start(None).await;
+    let address = node.address;
     // A port that was free a moment ago.
     let nobody = TcpListener::bind("127.0.0.1:0")
         .await

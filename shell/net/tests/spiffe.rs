@@ -3,23 +3,22 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "common/server.rs"]
+mod server;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Ca, Directory, Life};
+use common::{Ca, Directory, Life, within};
 use serde_json::{Value, json};
+use server::Server;
 use slim_config::{ClientConfig, ServerConfig};
-use slim_net::listen::ConnectionLimits;
 use slim_net::{
-    Accepted, AuthSetupError, Authenticator, ConnectionSettings, CredentialError, DialError, Listener, Peer,
-    SpiffePeerError, TlsAcceptor, TlsFailure, TlsSetupError, dial, serve_connection,
+    Accepted, AuthSetupError, Authenticator, CredentialError, DialError, SpiffePeerError, TlsAcceptor,
+    TlsFailure, TlsSetupError, dial,
 };
 use slim_policy::{AuthMethod, LinkIdentity};
 use slim_spiffe_agent::Agent;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 const NODE: &str = "spiffe://example.org/node";
 const ALICE: &str = "spiffe://example.org/alice";
@@ -130,7 +129,7 @@ async fn certificates_of_elsewhere_are_refused_even_if_they_hold_a_spiffe_id() {
     // The same at the dialer: a listener with an ordinary certificate.
     let pair = ca.server(&["localhost"], Life::Valid);
     let source = json!({"type": "pem", "cert": pair.cert, "key": pair.key});
-    let ordinary = Server::start(json!({"insecure": false, "source": source}), Value::Null).await;
+    let ordinary = Node::start(json!({"insecure": false, "source": source}), Value::Null).await;
     let error = refusal(within(dial(&ordinary.client(&world.alice, json!({})))).await);
     assert!(
         matches!(
@@ -147,7 +146,7 @@ async fn certificates_of_elsewhere_are_refused_even_if_they_hold_a_spiffe_id() {
 async fn a_token_of_the_agent_opens_a_link_while_its_audience_fits() {
     let world = World::new("sp-token");
     let auth = |agent: &Agent, audience: &str| json!({"type": "spire", "socket_path": agent.socket(), "jwt_audiences": [audience]});
-    let mut server = Server::start(json!({"insecure": true}), auth(&world.node, "slim")).await;
+    let mut server = Node::start(json!({"insecure": true}), auth(&world.node, "slim")).await;
     let plain = json!({"insecure": true});
     let alice = server.client_with(plain.clone(), auth(&world.alice, "slim"));
     let _link = within(dial(&alice)).await.unwrap();
@@ -191,7 +190,7 @@ async fn without_an_agent_neither_side_starts_and_both_say_which_socket() {
     let error = Authenticator::load(&config).await.unwrap_err();
     assert!(matches!(error, AuthSetupError::Spiffe(_)), "{error}");
 
-    let server = Server::start(json!({"insecure": true}), Value::Null).await;
+    let server = Node::start(json!({"insecure": true}), Value::Null).await;
     let config = server.client_with(json!({"insecure": true}), spire);
     let error = within(dial(&config)).await.unwrap_err();
     assert!(
@@ -232,9 +231,9 @@ impl World {
         }
     }
 
-    async fn server(&self, mut tls: Value) -> Server {
+    async fn server(&self, mut tls: Value) -> Node {
         tls["source"] = spire(&self.node);
-        Server::start(tls, Value::Null).await
+        Node::start(tls, Value::Null).await
     }
 }
 
@@ -250,54 +249,17 @@ fn refusal<T>(dialed: Result<T, DialError>) -> TlsFailure {
     failure
 }
 
-struct Server {
-    address: SocketAddr,
-    calls: mpsc::UnboundedReceiver<Accepted>,
-}
+/// A node of the test: its listener, and configurations of those who dial it.
+struct Node(Server);
 
-impl Server {
+impl Node {
     async fn start(tls: Value, auth: Value) -> Self {
         let mut text = json!({"endpoint": "127.0.0.1:0", "tls": tls});
         if !auth.is_null() {
             text["auth"] = auth;
         }
         let config = ServerConfig::from_json_text(&text.to_string()).unwrap().config;
-        let tls = TlsAcceptor::load(&config).await.unwrap();
-        let settings = ConnectionSettings {
-            authenticator: Authenticator::load(&config).await.unwrap().map(Arc::new),
-            ..ConnectionSettings::from(&config)
-        };
-        let listener = Listener::bind(&config.endpoint, ConnectionLimits::default())
-            .await
-            .unwrap();
-        let address = listener.local_address();
-        let (call, calls) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            loop {
-                let accepted = listener.accept().await;
-                let (call, settings, tls) = (call.clone(), settings.clone(), tls.clone());
-                tokio::spawn(async move {
-                    let forever = std::future::pending();
-                    let opened = |accepted| {
-                        let _ = call.send(accepted);
-                        std::future::pending()
-                    };
-                    let Some(tls) = tls else {
-                        serve_connection(accepted.socket, accepted.peer, &settings, forever, opened).await;
-                        return;
-                    };
-                    let Ok(secured) = tls.accept(accepted.socket, Duration::from_secs(5)).await else {
-                        return;
-                    };
-                    let peer = Peer {
-                        address: accepted.peer,
-                        certificate: secured.certificate,
-                    };
-                    serve_connection(secured.io, peer, &settings, forever, opened).await;
-                });
-            }
-        });
-        Self { address, calls }
+        Self(Server::start_with(config).await)
     }
 
     /// An application beside an agent; `ca` has further keys of its `ca_source`.
@@ -313,7 +275,7 @@ impl Server {
     }
 
     fn client_with(&self, tls: Value, auth: Value) -> ClientConfig {
-        let mut text = json!({"endpoint": self.address.to_string(), "tls": tls});
+        let mut text = json!({"endpoint": self.0.address.to_string(), "tls": tls});
         if !auth.is_null() {
             text["auth"] = auth;
         }
@@ -321,7 +283,7 @@ impl Server {
     }
 
     async fn next_call(&mut self) -> Accepted {
-        within(self.calls.recv()).await.unwrap()
+        self.0.next_call().await
     }
 
     async fn identity(&mut self) -> Arc<LinkIdentity> {
@@ -331,8 +293,4 @@ impl Server {
             None => Arc::new(slim_net::identity_below(call.certificate.as_deref())),
         }
     }
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(20), future).await.expect("in time")
 }

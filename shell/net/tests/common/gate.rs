@@ -9,7 +9,6 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -23,8 +22,8 @@ use slim_net::{
 use slim_policy::LinkIdentity;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 
+use crate::common::within;
 use crate::tokens::{Web, discovery};
 
 /// A provider at a web server of its own.
@@ -144,8 +143,4 @@ impl Server {
         let mut response = Box::pin(response);
         within(poll_fn(|cx| response.as_mut().poll(cx))).await.unwrap()
     }
-}
-
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(20), future).await.expect("in time")
 }

@@ -1,4 +1,4 @@
-//! Certificates made for one test.
+//! Certificates and files made for one test, and its patience.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -7,12 +7,14 @@
 )]
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
     date_time_ymd,
 };
 use slim_config::{CaSource, CertificateSource, SecretText};
+use tokio::time::timeout;
 
 /// A CA.
 pub struct Ca {
@@ -138,4 +140,9 @@ impl Drop for Directory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// What takes longer will not come.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(20), future).await.expect("in time")
 }
