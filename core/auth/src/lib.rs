@@ -8,9 +8,12 @@
 //! key ([`JwtSigner`]) or by somebody else, and checked with public keys ([`KeySet`]) under [`JwtRules`]. A SPIFFE trust
 //! domain's tokens are such, too: its keys are in [`JwtBundles`].
 //!
-//! What this crate deliberately does not do: decide what a subject may do, remember replays (both are the
-//! session's), fetch keys (a [`KeyResolver`] says what to fetch, the shell fetches), or cache verdicts. Checking a shared-secret token costs one HMAC over some 250 bytes, about as
-//! much as the strong hash that a safe cache key would need.
+//! Beside them are the tokens of links ([`LinkSigner`], [`LinkVerifier`]): no identities, and seen by one node only.
+//!
+//! What this crate deliberately does not do: decide what a subject may do, remember replays (both are the session's),
+//! fetch keys (a [`KeyResolver`] says what to fetch, the shell fetches), or cache verdicts on identities. Checking a
+//! shared-secret token costs one HMAC over some 250 bytes, about as much as the strong hash that a safe cache key
+//! would need. A listener may have verdicts on links remembered ([`LinkVerdicts`]).
 
 mod access_token;
 mod claims;

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{ISSUER, Issuer, NOW, after, claims, jwks, key_set, rng, with, without};
+use common::{ISSUER, Issuer, NOW, after, claims, jwks, key_set, refused_everywhere, rng, with, without};
 use serde_json::{Value, json};
 use slim_auth::{
     AuthenticationError, IdentityError, JwtRules, KeySet, SignatureFailure, TokenPart, Verifier,
@@ -45,23 +45,7 @@ fn every_defect_of_a_token_has_its_own_error() {
     let parts: Vec<&str> = token.split('.').collect();
     let malformed = IdentityError::Malformed;
     let missing = IdentityError::MissingClaim;
-    for (name, token, expected) in [
-        (
-            "expired",
-            change("exp", json!(NOW.0 - 61)),
-            IdentityError::Expired {
-                issued_at: NOW,
-                now: NOW,
-            },
-        ),
-        (
-            "not yet valid",
-            change("nbf", json!(NOW.0 + 61)),
-            IdentityError::NotYetValid {
-                issued_at: after(61),
-                now: NOW,
-            },
-        ),
+    let cases = [
         (
             "from the future",
             change("iat", json!(NOW.0 + 61)),
@@ -80,11 +64,6 @@ fn every_defect_of_a_token_has_its_own_error() {
             "wrong audience",
             change("aud", json!(["elsewhere"])),
             IdentityError::WrongAudience,
-        ),
-        (
-            "wrong issuer",
-            change("iss", json!("https://evil.example")),
-            IdentityError::WrongIssuer,
         ),
         (
             "issuer with a slash",
@@ -207,7 +186,8 @@ fn every_defect_of_a_token_has_its_own_error() {
         ),
         ("a space", format!("{token} "), malformed(TokenPart::Signature)),
         ("too long", "a".repeat(9000), IdentityError::TooLong(9000)),
-    ] {
+    ];
+    for (name, token, expected) in refused_everywhere(change).into_iter().chain(cases) {
         assert_eq!(verifier.verify(&token, NOW).unwrap_err(), expected, "{name}");
     }
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{ISSUER, Issuer, NOW, after, claims, key_set, rng, with, without};
+use common::{ISSUER, Issuer, NOW, after, claims, key_set, refused_everywhere, rng, with, without};
 use serde_json::{Value, json};
 use slim_auth::{IdentityError, JwtRules, JwtSigner, KeySet, LinkSigner, LinkVerifier, TokenPart};
 use slim_crypto::SigningKey;
@@ -90,22 +90,6 @@ fn every_defect_of_a_link_token_has_its_own_error() {
     let missing = IdentityError::MissingClaim;
     let cases = [
         (
-            "expired",
-            change("exp", json!(NOW.0 - 61)),
-            IdentityError::Expired {
-                issued_at: NOW,
-                now: NOW,
-            },
-        ),
-        (
-            "not yet valid",
-            change("nbf", json!(NOW.0 + 61)),
-            IdentityError::NotYetValid {
-                issued_at: after(61),
-                now: NOW,
-            },
-        ),
-        (
             "without end",
             issuer.token(&without(good(), "exp")),
             missing(TokenPart::Expiry),
@@ -114,11 +98,6 @@ fn every_defect_of_a_link_token_has_its_own_error() {
             "wrong audience",
             change("aud", json!("other")),
             IdentityError::WrongAudience,
-        ),
-        (
-            "wrong issuer",
-            change("iss", json!("https://evil.example")),
-            IdentityError::WrongIssuer,
         ),
         (
             "alg none",
@@ -146,7 +125,7 @@ fn every_defect_of_a_link_token_has_its_own_error() {
             IdentityError::AlgorithmNotAllowed,
         ),
     ];
-    for (name, token, expected) in cases {
+    for (name, token, expected) in refused_everywhere(change).into_iter().chain(cases) {
         assert_eq!(verifier.verify(&token, NOW).unwrap_err(), expected, "{name}");
     }
 }

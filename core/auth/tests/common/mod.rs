@@ -11,7 +11,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use slim_auth::{Identity, JwtSigner, KeySet};
+use slim_auth::{Identity, IdentityError, JwtSigner, KeySet};
 use slim_crypto::jwa::{Algorithm, TokenSigningKey};
 use slim_crypto::{Rng, SigningKey};
 use slim_proto::UnixTime;
@@ -114,6 +114,35 @@ pub fn with(mut claims: Value, name: &str, value: Value) -> Value {
 pub fn without(mut claims: Value, name: &str) -> Value {
     claims.as_object_mut().unwrap().remove(name).unwrap();
     claims
+}
+
+/// Tokens that no verifier takes at [`NOW`], whatever they are for. `change` makes a good one with one claim changed.
+pub fn refused_everywhere(
+    change: impl Fn(&str, Value) -> String,
+) -> [(&'static str, String, IdentityError); 3] {
+    [
+        (
+            "expired",
+            change("exp", json!(NOW.0 - 61)),
+            IdentityError::Expired {
+                issued_at: NOW,
+                now: NOW,
+            },
+        ),
+        (
+            "not yet valid",
+            change("nbf", json!(NOW.0 + 61)),
+            IdentityError::NotYetValid {
+                issued_at: after(61),
+                now: NOW,
+            },
+        ),
+        (
+            "wrong issuer",
+            change("iss", json!("https://evil.example")),
+            IdentityError::WrongIssuer,
+        ),
+    ]
 }
 
 /// A signer with usual settings.
