@@ -109,7 +109,7 @@ impl HttpUrl {
     }
 
     /// Path and query, as the request line has them.
-    pub fn path_and_query(&self) -> &str {
+    pub(crate) fn path_and_query(&self) -> &str {
         self.path.as_str()
     }
 

@@ -24,7 +24,7 @@ impl WorkloadAddress {
         }
         match std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) {
             Some(text) => Self::parse(Path::new(&text), VARIABLE),
-            None => Ok(Self(default_socket().to_owned())),
+            None => Ok(Self(DEFAULT.into())),
         }
     }
 
@@ -67,11 +67,6 @@ pub fn target(config: &SpireConfig) -> Result<Option<SpiffeId>, SpiffeError> {
             error,
         }),
     }
-}
-
-/// Where SPIRE agents listen unless told otherwise.
-pub fn default_socket() -> &'static Path {
-    Path::new(DEFAULT)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::RecvStream;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use prost::Message;
-use slim_proto::grpc::{DeframeError, Deframer, PREFIX_BYTES};
+use slim_proto::grpc::{DeframeError, Deframer, PREFIX_BYTES, put_prefix};
 use slim_proto::limits::{SPIFFE_CALL_TIMEOUT, SPIFFE_MESSAGE_BYTES_MAX};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
@@ -130,8 +130,7 @@ fn request(method: &str) -> Option<Request<()>> {
 fn framed(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
     let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + length);
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    put_prefix(&mut bytes, length);
     bytes.put(message.encode_to_vec().as_slice());
     bytes.freeze()
 }

@@ -19,7 +19,7 @@ mod workload_api;
 mod x509;
 mod x509_source;
 
-pub use address::{WorkloadAddress, default_socket, target};
+pub use address::{WorkloadAddress, target};
 pub use bundle_source::{BundleSource, trust_domains};
 pub use error::{AddressError, SpiffeError};
 pub use token_source::{Svid, TokenSource};

@@ -7,6 +7,7 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use prost::Message;
+use slim_proto::grpc::put_prefix;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
@@ -224,8 +225,7 @@ fn status(refusal: &Refusal) -> HeaderMap {
 
 fn framed(message: &[u8]) -> Bytes {
     let mut bytes = BytesMut::new();
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    put_prefix(&mut bytes, message.len());
     bytes.put(message);
     bytes.freeze()
 }
