@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use slim_auth::{IdentityError, KeySet, KeySetError};
 use slim_config::{JwtAlgorithm, JwtKey, JwtKeyFormat, JwtSource, SecretText};
-use slim_crypto::jwa::{Algorithm, TokenKeyError, TokenSigningKey};
+use slim_crypto::jwa::{Algorithm, KeyKind, TokenKeyError, TokenSigningKey};
 use slim_http::HttpSetupError;
 use slim_proto::limits::KEY_SET_BYTES_MAX;
 use slim_spiffe::SpiffeError;
@@ -127,11 +127,7 @@ pub(super) fn signing_key(key: &JwtKey) -> Result<TokenSigningKey, IdentitySetup
     }
     let algorithm = needed(key.algorithm, "private key")?;
     let text = read("private key", &key.source)?;
-    // The last line end of a file is not part of a secret.
-    let text = match (&key.source, algorithm.key_kind()) {
-        (JwtSource::File(_), slim_crypto::jwa::KeyKind::Secret) => text.expose().trim_end(),
-        _ => text.expose(),
-    };
+    let text = key_text(&key.source, algorithm, &text);
     TokenSigningKey::from_text(algorithm, text).map_err(|error| IdentitySetupError::PrivateKey {
         path: path_of(&key.source).map(Path::to_owned),
         error,
@@ -144,11 +140,7 @@ pub(super) fn key_set(key: &JwtKey) -> Result<KeySet, IdentitySetupError> {
     let keys = match key.format {
         JwtKeyFormat::Pem => {
             let algorithm = needed(key.algorithm, "public key")?;
-            let text = match (&key.source, algorithm.key_kind()) {
-                (JwtSource::File(_), slim_crypto::jwa::KeyKind::Secret) => text.expose().trim_end(),
-                _ => text.expose(),
-            };
-            KeySet::from_pem(algorithm, text)
+            KeySet::from_pem(algorithm, key_text(&key.source, algorithm, &text))
         }
         JwtKeyFormat::Jwk => KeySet::from_jwk(text.expose(), key.algorithm.and_then(known)),
         JwtKeyFormat::Jwks => KeySet::from_jwks(text.expose(), key.algorithm.and_then(known)),
@@ -157,6 +149,14 @@ pub(super) fn key_set(key: &JwtKey) -> Result<KeySet, IdentitySetupError> {
         path: path_of(&key.source).map(Path::to_owned),
         error,
     })
+}
+
+/// The last line end of a file is not part of a secret.
+fn key_text<'a>(source: &JwtSource, algorithm: Algorithm, text: &'a SecretText) -> &'a str {
+    match (source, algorithm.key_kind()) {
+        (JwtSource::File(_), KeyKind::Secret) => text.expose().trim_end(),
+        _ => text.expose(),
+    }
 }
 
 fn needed(algorithm: Option<JwtAlgorithm>, what: &'static str) -> Result<Algorithm, IdentitySetupError> {
