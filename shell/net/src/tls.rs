@@ -19,6 +19,7 @@ mod failure;
 mod files;
 mod material;
 mod probe;
+mod signatures;
 mod spiffe;
 mod subject;
 

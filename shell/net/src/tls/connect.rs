@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig as Settings, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig as Settings, RootCertStore};
 use slim_config::{ClientConfig, ClientTls, Scheme, TlsVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use super::failure::TlsFailure;
 use super::files::{Files, Stamps};
 use super::material::{Believed, Own, TlsSetupError, Written, add_roots, add_system_roots, certified_key};
+use super::signatures::signatures_checked_by;
 use super::{ALPN, in_background, provider_of, versions};
 
 /// What a dialer needs for its handshakes: whom it believes, and what it shows.
@@ -140,7 +141,7 @@ fn settings(
     let builder = match believed {
         _ if tls.skip_verify => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(BelieveEverybody(provider))),
+            .with_custom_certificate_verifier(Arc::new(BelieveEverybody { provider })),
         Some(Believed::Spiffe(peers)) => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(peers) as Arc<_>),
@@ -173,7 +174,9 @@ fn roots(ca: Option<&Written>, system_roots: bool) -> Result<RootCertStore, TlsS
 
 /// `insecure_skip_verify`: only the signature of the handshake is checked, which everybody can make.
 #[derive(Debug)]
-struct BelieveEverybody(Arc<CryptoProvider>);
+struct BelieveEverybody {
+    provider: Arc<CryptoProvider>,
+}
 
 impl ServerCertVerifier for BelieveEverybody {
     fn verify_server_cert(
@@ -187,27 +190,5 @@ impl ServerCertVerifier for BelieveEverybody {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    signatures_checked_by!(provider);
 }
