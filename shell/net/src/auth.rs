@@ -22,3 +22,4 @@ pub use files::FileError;
 pub use oidc::OidcError;
 
 pub(crate) use authenticator::Denial;
+pub(crate) use basic::basic_credential;

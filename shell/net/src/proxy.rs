@@ -6,11 +6,11 @@
 use std::env;
 use std::net::IpAddr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use slim_config::{BasicAuth, ClientConfig, ClientTls, Endpoint, Proxy, ProxyConfig, SecretText};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
+
+use crate::auth::basic_credential;
 
 /// Longest answer to CONNECT that is read; proxies add a few headers.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -254,13 +254,8 @@ fn connect_request(proxy: &ProxyConfig, target: &Endpoint) -> Zeroizing<String> 
     let authority = target.authority();
     let mut request = Zeroizing::new(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n"));
     if let Some(credentials) = &proxy.credentials {
-        let pair = Zeroizing::new(format!(
-            "{}:{}",
-            credentials.username,
-            credentials.password.expose()
-        ));
-        request.push_str("Proxy-Authorization: Basic ");
-        STANDARD.encode_string(pair.as_bytes(), &mut request);
+        request.push_str("Proxy-Authorization: ");
+        request.push_str(&basic_credential(credentials));
         request.push_str("\r\n");
     }
     for (name, value) in &proxy.headers {

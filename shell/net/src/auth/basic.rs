@@ -22,10 +22,9 @@ pub(super) struct BasicCheck {
 impl BasicCheck {
     pub(super) fn new(config: &BasicAuth) -> Self {
         let key = HmacKey::new(&os_seed());
-        let pair = Zeroizing::new(format!("{}:{}", config.username, config.password.expose()));
         Self {
             username: config.username.clone(),
-            expected: key.sign(pair.as_bytes()),
+            expected: key.sign(pair(config).as_bytes()),
             key,
         }
     }
@@ -50,6 +49,17 @@ impl BasicCheck {
         };
         Ok((identity, None))
     }
+}
+
+/// What a header says to prove this name and password.
+pub(crate) fn basic_credential(config: &BasicAuth) -> Zeroizing<String> {
+    let mut credential = Zeroizing::new("Basic ".to_owned());
+    STANDARD.encode_string(pair(config).as_bytes(), &mut credential);
+    credential
+}
+
+fn pair(config: &BasicAuth) -> Zeroizing<String> {
+    Zeroizing::new(format!("{}:{}", config.username, config.password.expose()))
 }
 
 /// What stands in the header after this scheme, whose letters may be of either case (RFC 9110 §11.1).

@@ -5,10 +5,8 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use slim_auth::{IdentityError, JwtSigner, LinkSigner};
 use slim_config::{ClientAuth, ClientConfig, ClientJwtAuth, JwtKeyFormat, JwtSource};
@@ -17,6 +15,7 @@ use slim_crypto::{Rng, os_seed};
 use slim_spiffe::SpiffeError;
 use zeroize::Zeroizing;
 
+use super::basic::basic_credential;
 use super::files::{self, FileError};
 use super::oidc::{OidcError, OidcTokens};
 use super::static_token::StaticToken;
@@ -92,8 +91,7 @@ impl Credentials {
         let kind = match &config.auth {
             None => Kind::None,
             Some(ClientAuth::Basic(basic)) => {
-                let pair = Zeroizing::new(format!("{}:{}", basic.username, basic.password.expose()));
-                Kind::Basic(sensitive("Basic ", &STANDARD.encode(&*pair)).expect("base64 is plain text"))
+                Kind::Basic(sensitive(&basic_credential(basic)).expect("base64 is plain text"))
             }
             Some(ClientAuth::StaticJwt(config)) => Kind::StaticJwt(StaticToken::new(config, clock)),
             Some(ClientAuth::Jwt(config)) => Kind::Jwt(config.clone()),
@@ -121,15 +119,14 @@ impl Credentials {
         &self,
         config: &ClientConfig,
     ) -> Result<Option<TlsConnector>, TlsSetupError> {
-        let remembered = || self.0.connector.lock().unwrap_or_else(PoisonError::into_inner);
         match TlsConnector::load(config).await {
             Ok(connector) => {
-                remembered().clone_from(&connector);
+                self.last_connector().clone_from(&connector);
                 self.0.warned_of_files.store(false, Ordering::Relaxed);
                 Ok(connector)
             }
             Err(error) => {
-                let Some(last) = remembered().clone() else {
+                let Some(last) = self.last_connector().clone() else {
                     return Err(error);
                 };
                 if !self.0.warned_of_files.swap(true, Ordering::Relaxed) {
@@ -147,16 +144,15 @@ impl Credentials {
     /// Resolves when the files of the last dial's TLS settings were replaced by others that can be used; a link of
     /// that dial may then be made anew, to show the new certificate.
     pub async fn renewed(&self, config: &ClientConfig) {
-        let last = self
-            .0
-            .connector
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let last = self.last_connector().clone();
         match last {
             Some(connector) => connector.renewed(config).await,
             None => std::future::pending().await,
         }
+    }
+
+    fn last_connector(&self) -> MutexGuard<'_, Option<TlsConnector>> {
+        self.0.connector.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The header of the next dial.
@@ -171,7 +167,8 @@ impl Credentials {
             Kind::Svid(tokens) => tokens.token().await?,
         };
         let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        let header = is_token.then(|| sensitive("Bearer ", &token)).flatten();
+        let bearer = Zeroizing::new(format!("Bearer {}", &*token));
+        let header = sensitive(&bearer).filter(|_| is_token);
         header.map(Some).ok_or(CredentialError::NotSendable)
     }
 
@@ -223,9 +220,8 @@ impl Credentials {
 }
 
 /// A header value that HTTP/2 does not keep in its compression table, and that no log shows.
-fn sensitive(scheme: &str, credential: &str) -> Option<HeaderValue> {
-    let text = Zeroizing::new(format!("{scheme}{credential}"));
-    let mut value = HeaderValue::from_str(&text).ok()?;
+fn sensitive(credential: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(credential).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
