@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use slim_config::TlsVersion;
+use rustls::{InvalidMessage, SupportedProtocolVersion};
+use slim_config::{Endpoint, Scheme, TlsVersion};
 
 mod accept;
 mod certificate;
@@ -37,6 +37,16 @@ pub(crate) use probe::Probe;
 /// select none (wire-routing A12).
 const ALPN: &[u8] = b"h2";
 
+/// The TLS settings of an endpoint, if its link is to have TLS. A scheme that says the opposite of them is an error.
+fn agreed<Tls>(endpoint: &Endpoint, tls: Option<Tls>) -> Result<Option<Tls>, TlsSetupError> {
+    let written = || endpoint.to_string();
+    match (endpoint.scheme(), tls) {
+        (Some(Scheme::Https), None) => Err(TlsSetupError::SchemeIsTls { endpoint: written() }),
+        (Some(Scheme::Http), Some(_)) => Err(TlsSetupError::SchemeIsPlain { endpoint: written() }),
+        (None | Some(Scheme::Http | Scheme::Https), tls) => Ok(tls),
+    }
+}
+
 /// The algorithms of every side. The hybrid X25519MLKEM768 comes first where TLS 1.3 allows it.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
@@ -62,6 +72,21 @@ fn versions(version: TlsVersion) -> &'static [&'static SupportedProtocolVersion]
         TlsVersion::Tls12 => &TLS12,
         TlsVersion::Tls13 => &TLS13,
     }
+}
+
+/// What TLS says, if it is the reason why a byte stream failed.
+fn library_error(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// True if the other side sent something that is no TLS.
+fn is_plain_text(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion
+        )
+    )
 }
 
 /// Reads and parses on a thread that may wait for a disk.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{InvalidMessage, RootCertStore, ServerConfig as Settings};
-use slim_config::{Scheme, ServerConfig, TlsVersion};
+use rustls::{RootCertStore, ServerConfig as Settings};
+use slim_config::{ServerConfig, TlsVersion};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
@@ -16,12 +16,14 @@ use super::certificate::ClientCertificate;
 use super::expiry::{ExpiryNote, note};
 use super::files::{Files, Stamps};
 use super::material::{Believed, Own, TlsSetupError, add_roots, certified_key, leaf};
-use super::{ALPN, in_background, provider_of, versions};
+use super::{ALPN, agreed, in_background, is_plain_text, library_error, provider_of, versions};
 
 /// Time that a refused client has to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// What a refused client may still send in that time: its HTTP/2 preface and then some.
 const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
+/// How often certificates are looked at for their end.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a listener needs for its handshakes: what it shows, and whom it lets in. Clones are the same: what one reads
 /// again, all use.
@@ -40,9 +42,6 @@ struct Inner {
     stamps: Mutex<Stamps>,
     settings: RwLock<Arc<Settings>>,
 }
-
-/// How often certificates are looked at for their end.
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection after its handshake.
 #[derive(Debug)]
@@ -74,17 +73,9 @@ impl TlsAcceptor {
     /// Reads what is configured; `None` for a plain-text listener. An endpoint whose scheme says the opposite is an
     /// error.
     pub async fn load(config: &ServerConfig) -> Result<Option<Self>, TlsSetupError> {
-        let endpoint = config.endpoint.to_string();
-        let Some(tls) = config.tls.clone() else {
-            return if config.endpoint.scheme() == Some(Scheme::Https) {
-                Err(TlsSetupError::SchemeIsTls { endpoint })
-            } else {
-                Ok(None)
-            };
+        let Some(tls) = agreed(&config.endpoint, config.tls.clone())? else {
+            return Ok(None);
         };
-        if config.endpoint.scheme() == Some(Scheme::Http) {
-            return Err(TlsSetupError::SchemeIsPlain { endpoint });
-        }
         let own = Own::of(tls.source).await?;
         let believed = match tls.client_ca {
             Some(ca) => Some(Believed::of("tls.client_ca", ca).await?),
@@ -96,7 +87,7 @@ impl TlsAcceptor {
         let material = (own.clone(), believed.clone());
         let settings = read(version, enforce_pqc, material).await?;
         Ok(Some(Self(Arc::new(Inner {
-            endpoint,
+            endpoint: config.endpoint.to_string(),
             version,
             enforce_pqc,
             own,
@@ -142,11 +133,11 @@ impl TlsAcceptor {
                 }
             };
             let endpoint = &self.0.endpoint;
-            match if changed.is_ok() {
-                self.reload().await
-            } else {
-                changed
-            } {
+            let reloaded = match changed {
+                Ok(()) => self.reload().await,
+                Err(error) => Err(error),
+            };
+            match reloaded {
                 Ok(()) => {
                     said = None;
                     tracing::info!(%endpoint, "the certificates were replaced; links that are up stay");
@@ -218,10 +209,8 @@ async fn say_goodbye<Io: AsyncRead + AsyncWrite + Unpin>(mut io: Io) -> std::io:
 }
 
 fn explain(error: std::io::Error) -> AcceptTlsError {
-    match error.get_ref().and_then(|error| error.downcast_ref()) {
-        Some(rustls::Error::InvalidMessage(
-            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        )) => AcceptTlsError::PlainText,
+    match library_error(&error) {
+        Some(error) if is_plain_text(error) => AcceptTlsError::PlainText,
         Some(error) => AcceptTlsError::Tls(error.clone()),
         None => AcceptTlsError::Broken(error),
     }

@@ -8,7 +8,7 @@ use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig as Settings, RootCertStore};
-use slim_config::{ClientConfig, ClientTls, Scheme, TlsVersion};
+use slim_config::{ClientConfig, ClientTls, TlsVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
@@ -17,7 +17,7 @@ use super::failure::TlsFailure;
 use super::files::{Files, Stamps};
 use super::material::{Believed, Own, TlsSetupError, Written, add_roots, add_system_roots, certified_key};
 use super::signatures::signatures_checked_by;
-use super::{ALPN, in_background, provider_of, versions};
+use super::{ALPN, agreed, in_background, library_error, provider_of, versions};
 
 /// What a dialer needs for its handshakes: whom it believes, and what it shows.
 #[derive(Clone, Debug)]
@@ -34,17 +34,9 @@ pub struct TlsConnector {
 impl TlsConnector {
     /// Reads what is configured; `None` for a plain-text link. An endpoint whose scheme says the opposite is an error.
     pub async fn load(config: &ClientConfig) -> Result<Option<Self>, TlsSetupError> {
-        let endpoint = config.endpoint.to_string();
-        let Some(tls) = config.tls.clone() else {
-            return if config.endpoint.scheme() == Some(Scheme::Https) {
-                Err(TlsSetupError::SchemeIsTls { endpoint })
-            } else {
-                Ok(None)
-            };
+        let Some(tls) = agreed(&config.endpoint, config.tls.clone())? else {
+            return Ok(None);
         };
-        if config.endpoint.scheme() == Some(Scheme::Http) {
-            return Err(TlsSetupError::SchemeIsPlain { endpoint });
-        }
         let name = tls
             .server_name
             .as_deref()
@@ -116,7 +108,7 @@ impl TlsConnector {
     }
 
     fn explain_io(&self, error: std::io::Error) -> TlsFailure {
-        match error.get_ref().and_then(|error| error.downcast_ref()) {
+        match library_error(&error) {
             Some(error) => self.explain(error),
             None => TlsFailure::Broken { error },
         }

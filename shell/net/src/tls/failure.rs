@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use slim_config::TlsVersion;
 
+use super::is_plain_text;
 use super::spiffe::SpiffePeerError;
 
 /// Why there is no TLS with a node. The texts complete "no TLS with HOST:PORT: ".
@@ -128,9 +129,7 @@ impl TlsFailure {
             {
                 Self::Classical
             }
-            rustls::Error::InvalidMessage(
-                InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-            ) => Self::PlainText,
+            error if is_plain_text(error) => Self::PlainText,
             rustls::Error::InvalidCertificate(error) => Self::of_certificate(error),
             rustls::Error::AlertReceived(alert) => Self::of_alert(*alert, error, allowed),
             rustls::Error::PeerIncompatible(

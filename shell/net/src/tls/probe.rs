@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::library_error;
+
 /// A byte stream that notes the first byte it reads and the first error of TLS; HTTP/2 keeps neither.
 #[derive(Debug)]
 pub(crate) struct Probe<Io> {
@@ -47,10 +49,7 @@ impl<Io> Probe<Io> {
     }
 
     fn note(&self, error: &Error) {
-        if let Some(error) = error
-            .get_ref()
-            .and_then(|error| error.downcast_ref::<rustls::Error>())
-        {
+        if let Some(error) = library_error(error) {
             // Only the first one says what happened.
             let _ = self.seen.error.set(error.clone());
         }
