@@ -12,9 +12,6 @@ use crate::proxy::ProxyError;
 use crate::reach::reach;
 use crate::tls::{Probe, TlsFailure, TlsSetupError};
 
-/// Limit of reaching the peer over TCP when the configuration has none; an operating system tries for minutes.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Why a dial failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
@@ -280,14 +277,13 @@ pub async fn dial_as(config: &ClientConfig, credentials: &Credentials) -> Result
             _ => DialError::Refused(status),
         }
     };
-    let pings = (config.keepalive.http2_keepalive, config.keepalive.timeout);
     let failed = |failure| DialError::Tls {
         endpoint: endpoint(),
         failure,
     };
     let Some(connector) = connector else {
         let (socket, seen) = Probe::new(socket);
-        let opened = open(socket, peer, &call, pings.0, pings.1).await;
+        let opened = open(socket, peer, &call, &config.keepalive).await;
         return opened.map_err(|error| {
             if seen.is_tls() {
                 failed(TlsFailure::TlsExpected)
@@ -300,7 +296,7 @@ pub async fn dial_as(config: &ClientConfig, credentials: &Credentials) -> Result
     Box::pin(async {
         let secured = connector.connect(socket, OPENING_TIMEOUT).await.map_err(failed)?;
         let (secured, seen) = Probe::new(secured);
-        let opened = open(secured, peer, &call, pings.0, pings.1).await;
+        let opened = open(secured, peer, &call, &config.keepalive).await;
         opened.map_err(|error| match seen.error() {
             Some(error) => failed(connector.explain(error)),
             None => refused(error),

@@ -13,9 +13,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-use crate::dial::{CONNECT_TIMEOUT, DialError};
+use crate::dial::DialError;
 use crate::proxy::{choose, open_tunnel, shown};
 use crate::tls::TlsConnector;
+
+/// Limit of reaching the peer over TCP when the configuration has none; an operating system tries for minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a link's bytes go over.
 pub(crate) enum Way {

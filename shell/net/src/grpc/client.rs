@@ -9,6 +9,7 @@ use std::time::Duration;
 use h2::client::SendRequest;
 use http::header::{AUTHORIZATION, CONTENT_TYPE as CONTENT_TYPE_HEADER};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use slim_config::ClientKeepalive;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
@@ -92,8 +93,7 @@ pub(crate) async fn open<Io>(
     io: Io,
     peer: SocketAddr,
     call: &CallHeaders<'_>,
-    ping_interval: Duration,
-    ping_timeout: Duration,
+    keepalive: &ClientKeepalive,
 ) -> Result<Dialed, DialError>
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -111,7 +111,7 @@ where
             .map_err(DialError::Handshake)?;
         let keepalive = connection
             .ping_pong()
-            .map(|pings| Keepalive::new(pings, ping_interval, ping_timeout));
+            .map(|pings| Keepalive::new(pings, keepalive.http2_keepalive, keepalive.timeout));
         let (leaving_sender, leaving) = watch::channel(false);
         let (in_use, released) = oneshot::channel();
         let mut life = Life {

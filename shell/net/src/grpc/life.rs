@@ -15,13 +15,6 @@ use crate::keepalive::{Dead, Keepalive};
 /// After every call has ended: time for the last bytes to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Connections that began together, after a restart, must not come back together: each is asked to leave up to a tenth
-/// of its age early.
-fn jittered(age: Duration, random: u64) -> Duration {
-    let tenth = u64::try_from(age.as_nanos() / 10).unwrap_or(u64::MAX);
-    age - Duration::from_nanos(random % tenth.max(1))
-}
-
 /// The clocks that end a connection.
 pub(super) struct Life<'a> {
     settings: &'a ConnectionSettings,
@@ -141,6 +134,13 @@ impl<'a> Life<'a> {
             false => ConnectionEnd::Age(self.settings.keepalive.max_connection_age),
         }
     }
+}
+
+/// Connections that began together, after a restart, must not come back together: each is asked to leave up to a tenth
+/// of its age early.
+fn jittered(age: Duration, random: u64) -> Duration {
+    let tenth = u64::try_from(age.as_nanos() / 10).unwrap_or(u64::MAX);
+    age - Duration::from_nanos(random % tenth.max(1))
 }
 
 #[cfg(test)]
