@@ -15,7 +15,7 @@ use serde_json::Value;
 use slim_proto::limits::{POLICY_BYTES_MAX, POLICY_STEPS_MAX};
 
 use crate::cost::{CONCATENATIONS_MAX, Shape, Unknown};
-use crate::identity::{AuthMethod, LinkIdentity};
+use crate::identity::LinkIdentity;
 
 /// Everything that an expression can look at.
 const VARIABLES: [&str; 5] = ["claims", "sub", "iss", "aud", "method"];
@@ -105,20 +105,9 @@ impl ClaimPolicy {
         })
     }
 
-    /// The answer for the verified claims of a token; `method` is `"jwt"`.
-    pub fn evaluate(&self, claims: &Value) -> Result<bool, PolicyError> {
-        let text = |name| claims.get(name).and_then(Value::as_str).unwrap_or("");
-        self.run(claims, text("sub"), text("iss"), AuthMethod::Jwt)
-    }
-
     /// The answer for the identity of a link: `sub` and `iss` are there whatever the method.
     pub fn evaluate_for(&self, identity: &LinkIdentity) -> Result<bool, PolicyError> {
-        let subject = identity.subject.as_deref().unwrap_or("");
-        let issuer = identity.issuer.as_deref().unwrap_or("");
-        self.run(&identity.claims, subject, issuer, identity.method)
-    }
-
-    fn run(&self, claims: &Value, sub: &str, iss: &str, method: AuthMethod) -> Result<bool, PolicyError> {
+        let claims = &identity.claims;
         let steps = self.shape.steps(values_in(claims));
         if steps > POLICY_STEPS_MAX {
             return Err(PolicyError::Cost { steps });
@@ -133,10 +122,10 @@ impl ClaimPolicy {
         let mut context = Context::default();
         let variables = [
             ("claims", claims),
-            ("sub", &Value::from(sub)),
-            ("iss", &Value::from(iss)),
+            ("sub", &Value::from(identity.subject.as_deref().unwrap_or(""))),
+            ("iss", &Value::from(identity.issuer.as_deref().unwrap_or(""))),
             ("aud", &Value::Array(aud)),
-            ("method", &Value::from(method.name())),
+            ("method", &Value::from(identity.method.name())),
         ];
         for (name, value) in variables {
             context

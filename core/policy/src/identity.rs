@@ -1,6 +1,6 @@
 //! Who is at the other end of a link, as far as its listener verified it.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// How an identity was proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +76,31 @@ impl Principal {
     }
 }
 
+/// The claim that holds the names of the client's certificate, where a link has both.
+const CERTIFICATE_CLAIM: &str = "client_certificate";
+
 impl LinkIdentity {
+    /// This identity, proven by what was shown for the call, on a link with this certificate or none. Rules see the
+    /// certificate's names as the claim `client_certificate`; a token that says so itself is not believed.
+    #[must_use]
+    pub fn beside_certificate(mut self, certificate: Option<Value>) -> Self {
+        let mut claims = match self.claims {
+            Value::Object(claims) => claims,
+            // A password has no claims, and verified claims are an object.
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Map::new()
+            }
+        };
+        claims.remove(CERTIFICATE_CLAIM);
+        claims.extend(certificate.map(|names| (CERTIFICATE_CLAIM.to_owned(), names)));
+        self.claims = if claims.is_empty() {
+            Value::Null
+        } else {
+            Value::Object(claims)
+        };
+        self
+    }
+
     /// Who it is; `None` if it proved no subject.
     pub fn principal(&self) -> Option<Principal> {
         Some(Principal {
@@ -95,5 +119,37 @@ impl LinkIdentity {
                 .split('.')
                 .try_fold(&self.claims, |value, key| value.get(key)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn with(claims: Value) -> LinkIdentity {
+        LinkIdentity {
+            claims,
+            ..LinkIdentity::default()
+        }
+    }
+
+    #[test]
+    fn no_token_claims_a_certificate_that_was_not_shown() {
+        let forged = json!({"sub": "bob", "client_certificate": {"names": ["CN=alice"]}});
+        let alone = with(forged.clone()).beside_certificate(None);
+        assert_eq!(alone.claims, json!({"sub": "bob"}));
+        let shown = json!({"names": ["CN=bob"]});
+        let both = with(forged).beside_certificate(Some(shown.clone()));
+        assert_eq!(both.claims, json!({"sub": "bob", "client_certificate": shown}));
+    }
+
+    #[test]
+    fn a_password_has_no_claims_but_those_of_its_certificate() {
+        assert_eq!(with(Value::Null).beside_certificate(None).claims, Value::Null);
+        let shown = json!({"names": ["CN=bob"]});
+        let claims = with(Value::Null).beside_certificate(Some(shown.clone())).claims;
+        assert_eq!(claims, json!({"client_certificate": shown}));
     }
 }

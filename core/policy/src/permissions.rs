@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use slim_proto::NameView;
-
-use crate::identity::Principal;
 use slim_proto::limits::NAME_COMPONENT_BYTES_MAX;
 use slim_proto::name::component_hash;
+
+use crate::identity::Principal;
 
 /// What a link may do: deny by default, allow by pattern.
 ///
