@@ -217,11 +217,11 @@ def test_a_name_that_nobody_serves_times_out_by_the_law_of_the_timers(endpoint: 
 def test_another_secret_is_as_good_as_nobody(endpoint: str) -> None:
     async def scenario() -> None:
         alice = await application(endpoint, "alice")
-        stranger = await application(endpoint, "stranger", "quite another secret of at least 32 bytes")
+        stranger = await application(endpoint, "of-another-secret", "quite another secret of at least 32 bytes")
         async with alice, stranger:
             info = await alice.create_session(one_to_one(timeout=SECOND / 10, max_retries=1))
             with pytest.raises(SLIMInviteError):
-                await alice.publish(info, b"hello", PyName("org", "tests", "stranger"))
+                await alice.publish(info, b"hello", PyName("org", "tests", "of-another-secret"))
 
     run(scenario())
 

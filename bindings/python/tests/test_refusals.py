@@ -94,7 +94,9 @@ def test_s16_an_application_without_a_certificate_that_counts_is_told_so(tmp_pat
 
         async def known() -> None:
             app = await application(None, "known")
-            await app.connect({"endpoint": f"https://127.0.0.1:{node.port}", "tls": trusting(ca, ca.client("alice"))})
+            endpoint = f"https://127.0.0.1:{node.port}"
+            await app.connect({"endpoint": endpoint, "tls": trusting(ca, ca.client("alice"))})
+            await app.disconnect(endpoint)
 
         run(known())
 
