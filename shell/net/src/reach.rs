@@ -10,7 +10,7 @@ use slim_config::{ClientConfig, Endpoint, ProxyConfig};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 use crate::dial::DialError;
@@ -51,6 +51,8 @@ async fn through(
     proxy: &ProxyConfig,
     limit: Duration,
 ) -> Result<(Way, SocketAddr), DialError> {
+    // One limit for the whole way.
+    let end = Instant::now() + limit;
     let connected = connect(config, &proxy.endpoint, limit).await;
     let (socket, peer) = connected.map_err(|error| DialError::ProxyUnreachable {
         proxy: shown(proxy),
@@ -79,7 +81,7 @@ async fn through(
         let opened = open_tunnel(&mut secured, proxy, &config.endpoint).await;
         opened.map(|()| Way::Secured(Box::new(secured))).map_err(refused)
     };
-    match timeout(limit, open).await {
+    match timeout_at(end, open).await {
         Ok(opened) => Ok((opened?, peer)),
         Err(_) => Err(DialError::ConnectTimeout {
             endpoint: format!("{} through the proxy {}", config.endpoint, shown(proxy)),

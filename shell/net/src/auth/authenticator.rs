@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use serde_json::Value;
 use slim_auth::IdentityError;
 use slim_config::{ServerAuth, ServerConfig};
 use slim_crypto::jwa::TokenKeyError;
@@ -23,9 +22,6 @@ use super::refusals::Refusals;
 use crate::clock::Clock;
 use crate::grpc::server::Peer;
 use crate::tls::ClientCertificate;
-
-/// The claim that holds the names of the client's certificate, where a link has both.
-const CERTIFICATE_CLAIM: &str = "client_certificate";
 
 /// Checks the calls of one listener.
 pub struct Authenticator {
@@ -136,7 +132,7 @@ impl Authenticator {
             Check::Basic(check) => (check.judge(authorization), true),
             Check::Bearer(check) => (check.judge(authorization).await, false),
         };
-        let (mut identity, expires_at) = judged.map_err(|reason| {
+        let (identity, expires_at) = judged.map_err(|reason| {
             self.refusals.log(peer.address, &reason);
             match reason {
                 Reason::Token(error) if error.is_about_missing_keys() => Denial::Unavailable,
@@ -146,17 +142,8 @@ impl Authenticator {
                 }
             }
         })?;
-        // What was shown for the call counts; the certificate stays visible to rules, and no token can claim one.
         let certificate = peer.certificate.as_ref().map(|certificate| certificate.claims());
-        if let Value::Object(claims) = &mut identity.claims {
-            claims.remove(CERTIFICATE_CLAIM);
-        }
-        if let Some(certificate) = certificate {
-            if identity.claims.is_null() {
-                identity.claims = Value::Object(serde_json::Map::new());
-            }
-            identity.claims[CERTIFICATE_CLAIM] = certificate;
-        }
+        let identity = identity.beside_certificate(certificate);
         Ok(Admission {
             identity: Arc::new(identity),
             expires_at,
