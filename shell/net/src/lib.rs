@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod clock;
+pub mod configured_key;
 pub mod dial;
 pub mod egress;
 pub mod grpc;
@@ -14,10 +15,12 @@ pub mod listen;
 pub mod proxy;
 mod reach;
 pub mod rope;
+pub mod sparse_log;
 pub mod tls;
 
 pub use auth::{Admission, AuthSetupError, Authenticator, CredentialError, Credentials, identity_below};
 pub use clock::Clock;
+pub use configured_key::{CheckingKeyError, SigningKeyError, checking_keys, signing_key};
 pub use dial::{DialError, DialPolicy, dial, dial_as, dial_with_policy};
 pub use egress::{EgressReceiver, EgressSender};
 pub use grpc::client::Dialed;
@@ -26,4 +29,5 @@ pub use grpc::status::{Code, Status};
 pub use grpc::stream::{FrameReader, FrameWriter, LinkEnd};
 pub use listen::{ListenError, Listener};
 pub use proxy::ProxyError;
+pub use sparse_log::SparseLog;
 pub use tls::{ClientCertificate, SpiffePeerError, TlsAcceptor, TlsConnector, TlsFailure, TlsSetupError};

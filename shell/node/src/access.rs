@@ -5,15 +5,12 @@
 //! password that opens every name is rarely what is meant.
 
 use std::fmt::Display;
-use std::time::Duration;
 
 use slim_config::{AuthorizationConfig, DefaultAccess, ServerConfig, ServiceConfig};
+use slim_net::SparseLog;
 use slim_policy::{Denied, RuleSource, Rules, RulesError};
 use slim_proto::Instant;
 use tracing::warn;
-
-/// Refusals of one link, or of all that one task sees, are said at most this often.
-const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Compiles what is configured.
 pub(crate) fn rules(config: &AuthorizationConfig) -> Result<Rules, RulesError> {
@@ -49,23 +46,13 @@ fn checks_identity(server: &ServerConfig) -> bool {
 
 /// Log lines about what links were refused. Any link can cause thousands a second, so most are only counted.
 #[derive(Debug, Default)]
-pub(crate) struct DeniedLog {
-    said: Option<Instant>,
-    unsaid: u64,
-}
+pub(crate) struct DeniedLog(SparseLog);
 
 impl DeniedLog {
     pub(crate) fn log(&mut self, now: Instant, link: impl Display, denied: &Denied) {
-        if self
-            .said
-            .is_some_and(|said| now.saturating_since(said) < INTERVAL)
-        {
-            self.unsaid += 1;
-            return;
+        if let Some(not_logged) = self.0.is_due(now) {
+            warn!(%link, %denied, not_logged, "refused by the authorization rules");
         }
-        self.said = Some(now);
-        let not_logged = std::mem::take(&mut self.unsaid);
-        warn!(%link, %denied, not_logged, "refused by the authorization rules");
     }
 }
 
@@ -112,22 +99,5 @@ mod tests {
         };
         let open = super::rules(&open).unwrap();
         assert!(open.permissions(&LinkIdentity::default()).allow_everything());
-    }
-
-    #[test]
-    fn refusals_are_said_every_ten_seconds_and_counted_between() {
-        let denied = Denied {
-            action: slim_policy::Action::Publish,
-            name: "a/b/c".to_owned(),
-            holder: None,
-        };
-        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
-        let mut log = DeniedLog::default();
-        for seconds in [0, 1, 9] {
-            log.log(at(seconds), "1.0", &denied);
-        }
-        assert_eq!(log.unsaid, 2);
-        log.log(at(10), "1.0", &denied);
-        assert_eq!(log.unsaid, 0);
     }
 }

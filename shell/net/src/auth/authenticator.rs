@@ -20,6 +20,7 @@ use super::bearer::BearerCheck;
 use super::files::FileError;
 use super::refusals::Refusals;
 use crate::clock::Clock;
+use crate::configured_key::CheckingKeyError;
 use crate::grpc::server::Peer;
 use crate::tls::ClientCertificate;
 
@@ -79,10 +80,7 @@ pub enum AuthSetupError {
     File(#[from] FileError),
     /// Keys that are none.
     #[error("the keys that check tokens cannot be used: {0}")]
-    Keys(slim_auth::KeySetError),
-    /// A PEM key without algorithm.
-    #[error("a key as PEM text needs its algorithm, such as ES256")]
-    NoAlgorithm,
+    Keys(#[from] CheckingKeyError),
     /// The rules for tokens contradict each other.
     #[error("tokens cannot be checked: {0}")]
     Rules(IdentityError),

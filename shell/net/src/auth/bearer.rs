@@ -18,6 +18,7 @@ use super::issuer_keys::IssuerKeys;
 use super::key_file::KeyFile;
 use super::svid::SvidKeys;
 use crate::clock::Clock;
+use crate::configured_key::checking_keys;
 
 /// Signature, claims, policy.
 pub(super) struct BearerCheck {
@@ -50,7 +51,7 @@ impl BearerCheck {
         let keys = match &config.verification {
             JwtVerification::Keys(key) => match &key.source {
                 JwtSource::Data(text) => {
-                    let keys = super::key_file::parse(key, text.expose())?;
+                    let keys = checking_keys(key, text.expose())?;
                     Keys::Fixed(LinkVerifier::fixed(keys, rules))
                 }
                 JwtSource::File(path) => Keys::File(KeyFile::load(key, path, rules, clock).await?),

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderValue;
 use slim_auth::{IdentityError, JwtSigner, LinkSigner};
-use slim_config::{ClientAuth, ClientConfig, ClientJwtAuth, JwtKeyFormat, JwtSource};
-use slim_crypto::jwa::{Algorithm, TokenKeyError, TokenSigningKey};
+use slim_config::{ClientAuth, ClientConfig, ClientJwtAuth, JwtSource};
 use slim_crypto::{Rng, os_seed};
 use slim_spiffe::SpiffeError;
 use zeroize::Zeroizing;
@@ -21,6 +20,7 @@ use super::oidc::{OidcError, OidcTokens};
 use super::static_token::StaticToken;
 use super::svid::SvidTokens;
 use crate::clock::Clock;
+use crate::configured_key::{SigningKeyError, signing_key};
 use crate::tls::{TlsConnector, TlsSetupError};
 
 /// How one configured link proves who it is. Clones share what was fetched, so keep it from dial to dial.
@@ -55,10 +55,7 @@ pub enum CredentialError {
     File(#[from] FileError),
     /// The signing key is no good.
     #[error("the signing key of the link cannot be used: {0}")]
-    Key(TokenKeyError),
-    /// A signing key in a form that holds no private key.
-    #[error("a key that signs tokens must be PEM text (format: pem) with an algorithm")]
-    KeyFormat,
+    Key(#[from] SigningKeyError),
     /// The claims cannot be signed.
     #[error("no token for the link can be made: {0}")]
     Claims(IdentityError),
@@ -79,7 +76,7 @@ impl CredentialError {
         match self {
             Self::Oidc(error) => error.is_transient(),
             Self::Spiffe(error) => error.is_transient(),
-            Self::File(_) | Self::Key(_) | Self::KeyFormat | Self::Claims(_) | Self::NotSendable => false,
+            Self::File(_) | Self::Key(_) | Self::Claims(_) | Self::NotSendable => false,
         }
     }
 }
@@ -174,13 +171,6 @@ impl Credentials {
 
     /// A fresh token; the key is read again, so that it can be replaced while the process runs.
     async fn sign(&self, config: &ClientJwtAuth) -> Result<Zeroizing<String>, CredentialError> {
-        let algorithm = config
-            .key
-            .algorithm
-            .and_then(|name| Algorithm::from_name(name.name()));
-        let (JwtKeyFormat::Pem, Some(algorithm)) = (config.key.format, algorithm) else {
-            return Err(CredentialError::KeyFormat);
-        };
         let text = match &config.key.source {
             JwtSource::Data(text) => Zeroizing::new(text.expose().to_owned()),
             JwtSource::File(path) => files::read(path).await?.0,
@@ -191,7 +181,7 @@ impl Credentials {
             false => serde_json::Value::from_iter(claims.custom.clone()).to_string(),
         };
         let signer = LinkSigner::new(JwtSigner {
-            key: TokenSigningKey::from_text(algorithm, &text).map_err(CredentialError::Key)?,
+            key: signing_key(&config.key, &text)?,
             key_id: None,
             issuer: claims.issuers.first().cloned(),
             audiences: claims.audiences.clone(),

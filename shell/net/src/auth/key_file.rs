@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use slim_auth::{JwtRules, KeySet, LinkVerifier};
-use slim_config::{JwtKey, JwtKeyFormat};
-use slim_crypto::jwa::Algorithm;
+use slim_auth::{JwtRules, LinkVerifier};
+use slim_config::JwtKey;
 use slim_proto::Instant;
 use tokio::sync::Mutex;
 
 use super::authenticator::AuthSetupError;
 use super::files;
 use crate::clock::Clock;
+use crate::configured_key::checking_keys;
 
 /// The file is looked at this often, and only when a token is to be checked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ impl KeyFile {
         clock: Clock,
     ) -> Result<Self, AuthSetupError> {
         let (text, written) = files::read(path).await?;
-        let verifier = LinkVerifier::fixed(parse(key, &text)?, rules.clone());
+        let verifier = LinkVerifier::fixed(checking_keys(key, &text)?, rules.clone());
         Ok(Self {
             key: key.clone(),
             path: path.to_owned(),
@@ -73,7 +73,7 @@ impl KeyFile {
     async fn reload(&self, state: &mut State) {
         let path = self.path.display();
         let read = match files::read(&self.path).await {
-            Ok((text, _)) => parse(&self.key, &text),
+            Ok((text, _)) => checking_keys(&self.key, &text).map_err(AuthSetupError::from),
             Err(error) => Err(AuthSetupError::File(error)),
         };
         match read {
@@ -86,15 +86,4 @@ impl KeyFile {
             }
         }
     }
-}
-
-/// Reads keys as their configuration says.
-pub(super) fn parse(key: &JwtKey, text: &str) -> Result<KeySet, AuthSetupError> {
-    let algorithm = key.algorithm.and_then(|name| Algorithm::from_name(name.name()));
-    let keys = match key.format {
-        JwtKeyFormat::Pem => KeySet::from_pem(algorithm.ok_or(AuthSetupError::NoAlgorithm)?, text),
-        JwtKeyFormat::Jwk => KeySet::from_jwk(text, algorithm),
-        JwtKeyFormat::Jwks => KeySet::from_jwks(text, algorithm),
-    };
-    keys.map_err(AuthSetupError::Keys)
 }

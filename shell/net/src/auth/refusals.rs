@@ -2,15 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use slim_proto::Instant;
 
 use super::authenticator::Reason;
 use crate::clock::Clock;
-
-/// One line per listener in so much time; the others are counted in the next.
-const INTERVAL: Duration = Duration::from_secs(10);
+use crate::sparse_log::SparseLog;
 
 /// Counts and logs the refusals of one listener.
 pub(super) struct Refusals {
@@ -22,8 +17,7 @@ pub(super) struct Refusals {
 #[derive(Default)]
 struct Counts {
     uncollected: u64,
-    unsaid: u64,
-    said: Option<Instant>,
+    lines: SparseLog,
 }
 
 impl Refusals {
@@ -40,21 +34,15 @@ impl Refusals {
         let now = self.clock.monotonic();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.uncollected += 1;
-        let is_due = counts
-            .said
-            .is_none_or(|said| now.saturating_since(said) >= INTERVAL);
-        if !is_due {
-            counts.unsaid += 1;
+        let Some(not_logged) = counts.lines.is_due(now) else {
             return;
-        }
-        counts.said = Some(now);
-        let since_last = std::mem::take(&mut counts.unsaid);
+        };
         drop(counts);
         tracing::warn!(
             %peer,
             listener = %self.listener,
             %reason,
-            not_logged = since_last,
+            not_logged,
             "a link was refused"
         );
     }
@@ -70,17 +58,14 @@ impl Refusals {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn refusals_are_said_every_ten_seconds_at_most_and_all_counted() {
+    #[tokio::test]
+    async fn every_refusal_is_counted_whether_it_is_said_or_not() {
         let refusals = Refusals::new("0.0.0.0:1".to_owned(), Clock::start());
         let peer = SocketAddr::from(([10, 0, 0, 1], 9));
-        let unsaid = || refusals.counts.lock().unwrap().unsaid;
         refusals.log(peer, &Reason::Missing);
         refusals.log(peer, &Reason::Password);
         refusals.log(peer, &Reason::Password);
-        assert_eq!((refusals.take_count(), unsaid()), (3, 2));
-        tokio::time::advance(INTERVAL).await;
-        refusals.log(peer, &Reason::Password);
-        assert_eq!((refusals.take_count(), unsaid()), (1, 0));
+        assert_eq!(refusals.take_count(), 3);
+        assert_eq!(refusals.take_count(), 0);
     }
 }

@@ -5,9 +5,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use slim_auth::{IdentityError, KeySet, KeySetError};
-use slim_config::{JwtAlgorithm, JwtKey, JwtKeyFormat, JwtSource, SecretText};
-use slim_crypto::jwa::{Algorithm, KeyKind, TokenKeyError, TokenSigningKey};
+use slim_config::{JwtKey, JwtKeyFormat, JwtSource, SecretText};
+use slim_crypto::jwa::{TokenKeyError, TokenSigningKey};
 use slim_http::HttpSetupError;
+use slim_net::{CheckingKeyError, SigningKeyError};
 use slim_proto::limits::KEY_SET_BYTES_MAX;
 use slim_spiffe::SpiffeError;
 
@@ -122,69 +123,34 @@ pub(super) fn read(what: &'static str, source: &JwtSource) -> Result<SecretText,
 
 /// A key that signs tokens.
 pub(super) fn signing_key(key: &JwtKey) -> Result<TokenSigningKey, IdentitySetupError> {
-    if key.format != JwtKeyFormat::Pem {
-        return Err(IdentitySetupError::PrivateKeyFormat { format: key.format });
-    }
-    let algorithm = needed(key.algorithm, "private key")?;
     let text = read("private key", &key.source)?;
-    let text = key_text(&key.source, algorithm, &text);
-    TokenSigningKey::from_text(algorithm, text).map_err(|error| IdentitySetupError::PrivateKey {
-        path: path_of(&key.source).map(Path::to_owned),
-        error,
+    slim_net::signing_key(key, text.expose()).map_err(|error| match error {
+        SigningKeyError::Format(format) => IdentitySetupError::PrivateKeyFormat { format },
+        SigningKeyError::NoAlgorithm => IdentitySetupError::NoAlgorithm { what: "private key" },
+        SigningKeyError::Key(error) => IdentitySetupError::PrivateKey {
+            path: path_of(&key.source).map(Path::to_owned),
+            error,
+        },
     })
 }
 
 /// Keys that check tokens.
 pub(super) fn key_set(key: &JwtKey) -> Result<KeySet, IdentitySetupError> {
     let text = read("public key", &key.source)?;
-    let keys = match key.format {
-        JwtKeyFormat::Pem => {
-            let algorithm = needed(key.algorithm, "public key")?;
-            KeySet::from_pem(algorithm, key_text(&key.source, algorithm, &text))
-        }
-        JwtKeyFormat::Jwk => KeySet::from_jwk(text.expose(), key.algorithm.and_then(known)),
-        JwtKeyFormat::Jwks => KeySet::from_jwks(text.expose(), key.algorithm.and_then(known)),
-    };
-    keys.map_err(|error| IdentitySetupError::PublicKey {
-        path: path_of(&key.source).map(Path::to_owned),
-        error,
+    slim_net::checking_keys(key, text.expose()).map_err(|error| match error {
+        CheckingKeyError::NoAlgorithm => IdentitySetupError::NoAlgorithm { what: "public key" },
+        CheckingKeyError::Keys(error) => IdentitySetupError::PublicKey {
+            path: path_of(&key.source).map(Path::to_owned),
+            error,
+        },
     })
-}
-
-/// The last line end of a file is not part of a secret.
-fn key_text<'a>(source: &JwtSource, algorithm: Algorithm, text: &'a SecretText) -> &'a str {
-    match (source, algorithm.key_kind()) {
-        (JwtSource::File(_), KeyKind::Secret) => text.expose().trim_end(),
-        _ => text.expose(),
-    }
-}
-
-fn needed(algorithm: Option<JwtAlgorithm>, what: &'static str) -> Result<Algorithm, IdentitySetupError> {
-    algorithm
-        .and_then(known)
-        .ok_or(IdentitySetupError::NoAlgorithm { what })
-}
-
-/// Configuration and cryptography know the same twelve names; a test says so.
-fn known(algorithm: JwtAlgorithm) -> Option<Algorithm> {
-    Algorithm::from_name(algorithm.name())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use slim_config::JwtAlgorithm;
 
-    #[test]
-    fn every_configurable_algorithm_is_one_of_the_cryptography() {
-        for name in [
-            "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
-            "ES384", "EdDSA",
-        ] {
-            let configured = JwtAlgorithm::from_name(name).unwrap();
-            assert_eq!(known(configured).unwrap().name(), name);
-        }
-        assert!(JwtAlgorithm::from_name("none").is_none());
-    }
+    use super::*;
 
     #[test]
     fn a_key_that_cannot_be_read_is_named_with_its_file() {
