@@ -4,9 +4,7 @@
 //! that match it say together which names the link may subscribe to, publish to and invite. What no rule allows is
 //! refused, and a link that no rule matches may do nothing, unless `default: allow` stands there.
 
-use std::collections::BTreeMap;
-
-use slim_policy::{AuthMethod, ClaimPolicy, NamePattern};
+use slim_policy::{AuthMethod, ClaimPolicy, NamePattern, RuleSource};
 
 use crate::Loaded;
 use crate::error::{ConfigError, Problem};
@@ -23,7 +21,7 @@ pub struct AuthorizationConfig {
     /// What holds for links that no rule matches.
     pub default: DefaultAccess,
     /// All that match a link count, whatever their order.
-    pub rules: Vec<AuthorizationRule>,
+    pub rules: Vec<RuleSource>,
 }
 
 /// What a link may do that no rule matches.
@@ -47,35 +45,6 @@ impl DefaultAccess {
             Self::Allow => "allow",
         }
     }
-}
-
-/// One rule. Patterns are `organisation/namespace/application`: each component a text, `*` for any, or a text with
-/// placeholders such as `{subject}`; `**` at the end stands for all components that are left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuthorizationRule {
-    /// Whose links.
-    pub identity: IdentityMatch,
-    /// Names that they may subscribe to, and speak as.
-    pub subscribe: Vec<String>,
-    /// Names that they may send to.
-    pub publish: Vec<String>,
-    /// Names that they may invite; absent means those that they may send to.
-    pub invite: Option<Vec<String>>,
-}
-
-/// Which identities a rule is for: all that is written must hold. Nothing written matches every link.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IdentityMatch {
-    /// How the identity was proven: one of these.
-    pub methods: Vec<AuthMethod>,
-    /// The user name, `sub`, SPIFFE id or distinguished name: one of these, where `*` stands for any run of letters.
-    pub subjects: Vec<String>,
-    /// `iss`, exactly: one of these.
-    pub issuers: Vec<String>,
-    /// Claims that must be there: equal to the value, or, where the token has a list, containing it.
-    pub claims: BTreeMap<String, serde_json::Value>,
-    /// A CEL expression over the claims.
-    pub cel: Option<String>,
 }
 
 static MATCH: Block = Block {
@@ -152,11 +121,7 @@ impl AuthorizationConfig {
 
     pub(crate) fn parse(section: &Section<'_>) -> Result<Self, ConfigError> {
         let rules = match section.field("rules") {
-            Some(field) => field
-                .list()?
-                .iter()
-                .map(AuthorizationRule::parse)
-                .collect::<Result<_, _>>()?,
+            Some(field) => field.list()?.iter().map(rule).collect::<Result<_, _>>()?,
             None => Vec::new(),
         };
         Ok(Self {
@@ -166,43 +131,82 @@ impl AuthorizationConfig {
     }
 
     pub(crate) fn normal(&self) -> Plain {
-        let rules: Vec<Plain> = self.rules.iter().map(AuthorizationRule::normal).collect();
+        let rules: Vec<Plain> = self.rules.iter().map(rule_normal).collect();
         Plain::map()
             .with("default", self.default.name())
             .with("rules", rules)
     }
 }
 
-impl AuthorizationRule {
-    fn parse(field: &Field<'_>) -> Result<Self, ConfigError> {
-        let section = Section::open(field, &RULE)?;
-        let identity = section.required("match")?;
-        let identity = if says_only(identity.value(), ANY) {
-            IdentityMatch::default()
-        } else {
-            IdentityMatch::parse(&Section::open(identity, &MATCH)?)?
-        };
-        let invite = section.field("invite").is_some();
-        Ok(Self {
-            identity,
-            subscribe: patterns(&section, "subscribe")?,
-            publish: patterns(&section, "publish")?,
-            invite: invite.then(|| patterns(&section, "invite")).transpose()?,
-        })
-    }
+fn rule(field: &Field<'_>) -> Result<RuleSource, ConfigError> {
+    let section = Section::open(field, &RULE)?;
+    let identity = section.required("match")?;
+    let whose = if says_only(identity.value(), ANY) {
+        RuleSource::default()
+    } else {
+        whose(&Section::open(identity, &MATCH)?)?
+    };
+    let invite = section.field("invite").is_some();
+    Ok(RuleSource {
+        subscribe: patterns(&section, "subscribe")?,
+        publish: patterns(&section, "publish")?,
+        invite: invite.then(|| patterns(&section, "invite")).transpose()?,
+        ..whose
+    })
+}
 
-    fn normal(&self) -> Plain {
-        let identity = if self.identity == IdentityMatch::default() {
-            ANY.into()
-        } else {
-            self.identity.normal()
-        };
-        Plain::map()
-            .with("match", identity)
-            .with("subscribe", &self.subscribe)
-            .with("publish", &self.publish)
-            .with_some("invite", self.invite.as_ref())
+/// A rule that allows nothing yet, for the identities that `match` describes.
+fn whose(section: &Section<'_>) -> Result<RuleSource, ConfigError> {
+    let methods = match section.field("method") {
+        Some(field) => {
+            let fields = field.one_or_more()?;
+            let method = |field: &Field<'_>| field.choice(&AuthMethod::NAMES, &AuthMethod::ALL);
+            fields.iter().map(method).collect::<Result<_, _>>()?
+        }
+        None => Vec::new(),
+    };
+    Ok(RuleSource {
+        methods,
+        subjects: section.texts("subject")?,
+        issuers: section.texts("issuer")?,
+        claims: section.json_values("claims")?,
+        cel: section.field("cel").map(cel).transpose()?,
+        ..RuleSource::default()
+    })
+}
+
+fn rule_normal(rule: &RuleSource) -> Plain {
+    Plain::map()
+        .with("match", whose_normal(rule))
+        .with("subscribe", &rule.subscribe)
+        .with("publish", &rule.publish)
+        .with_some("invite", rule.invite.as_ref())
+}
+
+fn whose_normal(rule: &RuleSource) -> Plain {
+    let is_for_everybody = rule.methods.is_empty()
+        && rule.subjects.is_empty()
+        && rule.issuers.is_empty()
+        && rule.claims.is_empty()
+        && rule.cel.is_none();
+    if is_for_everybody {
+        return ANY.into();
     }
+    let methods: Vec<String> = rule
+        .methods
+        .iter()
+        .map(|method| method.name().to_owned())
+        .collect();
+    let plain = Plain::map()
+        .with_any("method", &methods)
+        .with_any("subject", &rule.subjects)
+        .with_any("issuer", &rule.issuers);
+    let plain = if rule.claims.is_empty() {
+        plain
+    } else {
+        plain.with("claims", &rule.claims)
+    };
+    plain.with_some("cel", rule.cel.as_ref())
 }
 
 fn patterns(section: &Section<'_>, key: &str) -> Result<Vec<String>, ConfigError> {
@@ -225,43 +229,5 @@ pub(crate) fn cel(field: &Field<'_>) -> Result<String, ConfigError> {
     match ClaimPolicy::compile(&text) {
         Ok(_) => Ok(text),
         Err(error) => Err(field.error(Problem::Policy(error))),
-    }
-}
-
-impl IdentityMatch {
-    fn parse(section: &Section<'_>) -> Result<Self, ConfigError> {
-        let methods = match section.field("method") {
-            Some(field) => {
-                let fields = field.one_or_more()?;
-                let method = |field: &Field<'_>| field.choice(&AuthMethod::NAMES, &AuthMethod::ALL);
-                fields.iter().map(method).collect::<Result<_, _>>()?
-            }
-            None => Vec::new(),
-        };
-        Ok(Self {
-            methods,
-            subjects: section.texts("subject")?,
-            issuers: section.texts("issuer")?,
-            claims: section.json_values("claims")?,
-            cel: section.field("cel").map(cel).transpose()?,
-        })
-    }
-
-    fn normal(&self) -> Plain {
-        let methods: Vec<String> = self
-            .methods
-            .iter()
-            .map(|method| method.name().to_owned())
-            .collect();
-        let plain = Plain::map()
-            .with_any("method", &methods)
-            .with_any("subject", &self.subjects)
-            .with_any("issuer", &self.issuers);
-        let plain = if self.claims.is_empty() {
-            plain
-        } else {
-            plain.with("claims", &self.claims)
-        };
-        plain.with_some("cel", self.cel.as_ref())
     }
 }

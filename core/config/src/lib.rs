@@ -39,7 +39,7 @@ pub use auth::{
     JwtSource, JwtVerification, OidcClientAuth, OidcGrant, OidcServerAuth, RefreshToken, ServerAuth,
     SpireConfig, StaticJwtAuth,
 };
-pub use authorization::{AuthorizationConfig, AuthorizationRule, DefaultAccess, IdentityMatch};
+pub use authorization::{AuthorizationConfig, DefaultAccess};
 pub use backoff::Backoff;
 pub use client::{ClientConfig, ConnectionType};
 pub use duration::{DurationError, format_duration, parse_duration};
@@ -61,7 +61,7 @@ pub use tls::{CaSource, CertificateSource, ClientTls, ServerTls, TlsVersion};
 pub use tracing::{LogLevel, TracingConfig};
 pub use warning::Warning;
 
-pub use slim_policy::AuthMethod;
+pub use slim_policy::{AuthMethod, RuleSource};
 
 /// A parsed value and what the user should be told about its text.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use slim_config::{AuthMethod, AuthorizationRule, DefaultAccess, IdentityMatch, Proxy, RateLimit};
+use slim_config::{AuthMethod, DefaultAccess, Proxy, RateLimit, RuleSource};
 
 mod common;
 use common::{client, service};
@@ -24,20 +24,18 @@ fn rules_say_whose_links_may_use_which_names() {
     assert_eq!(
         authorization.rules,
         [
-            AuthorizationRule {
-                identity: IdentityMatch {
-                    methods: vec![AuthMethod::Jwt, AuthMethod::Oidc],
-                    subjects: vec!["svc-*".into()],
-                    claims: [("team".to_owned(), json!("blue"))].into(),
-                    ..IdentityMatch::default()
-                },
+            RuleSource {
+                methods: vec![AuthMethod::Jwt, AuthMethod::Oidc],
+                subjects: vec!["svc-*".into()],
+                claims: [("team".to_owned(), json!("blue"))].into(),
                 subscribe: vec!["agntcy/demo/{subject}".into()],
                 publish: vec!["agntcy/demo/*".into(), "agntcy/**".into()],
                 invite: Some(vec![]),
+                ..RuleSource::default()
             },
-            AuthorizationRule {
+            RuleSource {
                 publish: vec!["agntcy/public/**".into()],
-                ..AuthorizationRule::default()
+                ..RuleSource::default()
             },
         ]
     );

@@ -13,7 +13,7 @@ use crate::permissions::{Action, PatternSet, Permissions};
 
 /// One rule as it is written. Everything written about the identity must hold; nothing written matches every link,
 /// one without identity included.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleSource {
     /// How the identity was proven: one of these.
     pub methods: Vec<AuthMethod>,

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use slim_config::NodeConfig;
-use slim_policy::{AuthMethod, ClaimPolicy, LinkIdentity, NamePattern, Permissions, RuleSource, Rules};
+use slim_config::{DefaultAccess, NodeConfig};
+use slim_policy::{AuthMethod, ClaimPolicy, LinkIdentity, NamePattern, Permissions, Rules};
 use slim_proto::FullName;
 
 const PAGE: &str = include_str!("../../../docs/authorization.md");
@@ -21,19 +21,7 @@ fn example() -> Rules {
     let loaded = NodeConfig::from_yaml_text(blocks("yaml")[0]).unwrap();
     assert!(loaded.warnings.is_empty());
     let config = loaded.config.services[0].authorization.clone().unwrap();
-    let sources: Vec<RuleSource> = config
-        .rules
-        .iter()
-        .map(|rule| RuleSource {
-            methods: rule.identity.methods.iter().map(|_| AuthMethod::Oidc).collect(),
-            subjects: rule.identity.subjects.clone(),
-            subscribe: rule.subscribe.clone(),
-            publish: rule.publish.clone(),
-            invite: rule.invite.clone(),
-            ..RuleSource::default()
-        })
-        .collect();
-    Rules::compile(false, &sources).unwrap()
+    Rules::compile(config.default == DefaultAccess::Allow, &config.rules).unwrap()
 }
 
 fn of(subject: &str) -> Permissions {

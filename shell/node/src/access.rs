@@ -8,27 +8,13 @@ use std::fmt::Display;
 
 use slim_config::{AuthorizationConfig, DefaultAccess, ServerConfig, ServiceConfig};
 use slim_net::SparseLog;
-use slim_policy::{Denied, RuleSource, Rules, RulesError};
+use slim_policy::{Denied, Rules, RulesError};
 use slim_proto::Instant;
 use tracing::warn;
 
 /// Compiles what is configured.
 pub(crate) fn rules(config: &AuthorizationConfig) -> Result<Rules, RulesError> {
-    let sources: Vec<RuleSource> = config
-        .rules
-        .iter()
-        .map(|rule| RuleSource {
-            methods: rule.identity.methods.clone(),
-            subjects: rule.identity.subjects.clone(),
-            issuers: rule.identity.issuers.clone(),
-            claims: rule.identity.claims.clone(),
-            cel: rule.identity.cel.clone(),
-            subscribe: rule.subscribe.clone(),
-            publish: rule.publish.clone(),
-            invite: rule.invite.clone(),
-        })
-        .collect();
-    Rules::compile(config.default == DefaultAccess::Allow, &sources)
+    Rules::compile(config.default == DefaultAccess::Allow, &config.rules)
 }
 
 /// The first listener that checks who dials, in a service that does not say who may use which name.
@@ -58,8 +44,7 @@ impl DeniedLog {
 
 #[cfg(test)]
 mod tests {
-    use slim_config::{AuthorizationRule, IdentityMatch};
-    use slim_policy::{AuthMethod, LinkIdentity};
+    use slim_policy::{AuthMethod, LinkIdentity, RuleSource};
     use slim_proto::FullName;
 
     use super::*;
@@ -68,14 +53,12 @@ mod tests {
     fn a_configured_rule_allows_what_it_says_to_whom_it_says() {
         let config = AuthorizationConfig {
             default: DefaultAccess::Deny,
-            rules: vec![AuthorizationRule {
-                identity: IdentityMatch {
-                    methods: vec![AuthMethod::Basic],
-                    ..IdentityMatch::default()
-                },
+            rules: vec![RuleSource {
+                methods: vec![AuthMethod::Basic],
                 subscribe: vec!["org/ns/{subject}".to_owned()],
                 publish: vec!["org/ns/*".to_owned()],
                 invite: Some(Vec::new()),
+                ..RuleSource::default()
             }],
         };
         let rules = rules(&config).unwrap();

@@ -57,7 +57,7 @@ pub use service::Service;
 pub use session::{Acknowledgement, Invited, PublishOptions, Removed, Session};
 
 pub use slim_auth::{AuthenticationError, Identity, IdentityError, SignatureFailure, Verifier};
-pub use slim_config::{AuthorizationConfig, ClientConfig, DefaultAccess, ServerConfig};
+pub use slim_config::{AuthorizationConfig, ClientConfig, DefaultAccess, RuleSource, ServerConfig};
 pub use slim_crypto::{Rng, os_seed};
 pub use slim_net::{DialError, TlsFailure, TlsSetupError};
 pub use slim_proto::{FullName, NameError, NameId, SessionKind, limits};

@@ -12,7 +12,7 @@ use slim::{
     App, AuthorizationConfig, ClientConfig, DefaultAccess, DialError, Error, PublishOptions, ServerConfig,
     Service, SessionKind,
 };
-use slim_config::{AuthorizationRule, IdentityMatch};
+use slim_config::RuleSource;
 
 const SECRET: &str = "the secret of all who may dial here";
 
@@ -20,14 +20,12 @@ const SECRET: &str = "the secret of all who may dial here";
 fn rules() -> AuthorizationConfig {
     let rule = |subjects: &[&str], subscribe: &[&str], publish: &[&str], invite: Option<&[&str]>| {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        AuthorizationRule {
-            identity: IdentityMatch {
-                subjects: texts(subjects),
-                ..IdentityMatch::default()
-            },
+        RuleSource {
+            subjects: texts(subjects),
             subscribe: texts(subscribe),
             publish: texts(publish),
             invite: invite.map(texts),
+            ..RuleSource::default()
         }
     };
     AuthorizationConfig {
