@@ -23,7 +23,7 @@ use crate::trace::Trace;
 
 /// The shared secret of every application; it must never be seen on a link (I7).
 pub(crate) const SECRET: &str = "sim-secret-that-no-node-may-ever-see";
-/// An SDK connects again after this.
+/// An application connects again after this: what upstream waits, and within what ours does.
 pub(crate) const RECONNECT_AFTER: Duration = Duration::from_secs(2);
 /// Mean time between two attempts of an intruder.
 const INTRUSION_PACE: Duration = Duration::from_millis(500);

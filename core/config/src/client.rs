@@ -98,7 +98,7 @@ pub(crate) static CLIENT: Block = Block {
         Key::new(
             "rate_limit",
             Kind::Rate,
-            "most messages that are sent in so many seconds, as in `20/60`",
+            "messages in so many seconds, as in `20/60`: so many at once, then evenly; who publishes more waits",
         )
         .without("any number"),
         ENFORCE_PQC,
