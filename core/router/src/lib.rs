@@ -15,6 +15,7 @@ mod acks;
 mod announcements;
 mod correspondents;
 mod counters;
+pub mod dialer;
 pub mod egress;
 mod fib;
 mod forward;

@@ -1,9 +1,9 @@
-//! Reaching a node: one attempt, or attempts under a policy.
+//! Reaching a node: one attempt, and how failures and configurations look to who decides about the next.
 
 use std::time::Duration;
 
 use slim_config::{Backoff, ClientConfig};
-use tokio::time::sleep;
+use slim_router::dialer::{Pauses, RedialPolicy};
 
 use crate::auth::{CredentialError, Credentials};
 use crate::grpc::client::{CallHeaders, Dialed, OPENING_TIMEOUT, open};
@@ -102,14 +102,6 @@ pub enum DialError {
     /// The configured origin is no authority.
     #[error("{0:?} is no HTTP authority")]
     Authority(String),
-    /// Every attempt of the policy failed.
-    #[error("gave up after {attempts} attempts; the last one: {last}")]
-    GaveUp {
-        /// How many.
-        attempts: u32,
-        /// The error of the last one.
-        last: Box<Self>,
-    },
 }
 
 impl DialError {
@@ -133,8 +125,7 @@ impl DialError {
             Self::Refused(status) => [Code::UNAVAILABLE, Code::RESOURCE_EXHAUSTED].contains(&status.code),
             Self::Unauthenticated { .. }
             | Self::PermissionDenied { .. }
-            | Self::Authority(_)
-            | Self::GaveUp { .. } => false,
+            | Self::Authority(_) => false,
         }
     }
 
@@ -145,7 +136,6 @@ impl DialError {
             Self::TlsSetup(_) | Self::Unauthenticated { .. } | Self::PermissionDenied { .. } => true,
             Self::Credentials { error, .. } => !error.is_transient(),
             Self::Tls { failure, .. } => failure.needs_other_settings(),
-            Self::GaveUp { last, .. } => last.is_about_trust(),
             Self::Proxy { error, .. } => error.needs_other_settings(),
             Self::ProxyUnreachable { .. }
             | Self::Connect { .. }
@@ -159,64 +149,34 @@ impl DialError {
     }
 }
 
-/// When to try again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DialPolicy {
-    backoff: Backoff,
-}
-
-impl DialPolicy {
-    /// One attempt.
-    pub fn once() -> Self {
-        Self::fixed(Duration::ZERO, Some(1))
-    }
-
-    /// Attempts with a fixed pause; `None` means for ever.
-    pub fn fixed(interval: Duration, max_attempts: Option<u32>) -> Self {
-        Self {
-            backoff: Backoff::FixedInterval {
-                interval,
-                max_attempts,
-            },
+/// How a link with this configuration is dialled again.
+pub fn redial_policy(configured: Option<&Backoff>, default: RedialPolicy) -> RedialPolicy {
+    let (pauses, attempts_max) = match configured {
+        None => return default,
+        Some(Backoff::FixedInterval {
+            interval,
+            max_attempts,
+        }) => (Pauses::Fixed(*interval), *max_attempts),
+        Some(Backoff::Exponential {
+            base,
+            factor,
+            max_delay,
+            jitter,
+            max_attempts,
+        }) => {
+            let pauses = Pauses::Exponential {
+                base: *base,
+                factor: *factor,
+                longest: *max_delay,
+                jitter: *jitter,
+            };
+            (pauses, *max_attempts)
         }
-    }
-
-    /// As configured.
-    pub fn configured(backoff: Backoff) -> Self {
-        Self { backoff }
-    }
-
-    /// The pause after `attempt` (from 1) failed; `None` when it was the last. `random` chooses the jitter.
-    pub fn pause_after(&self, attempt: u32, random: u64) -> Option<Duration> {
-        match &self.backoff {
-            Backoff::FixedInterval {
-                interval,
-                max_attempts,
-            } => max_attempts.is_none_or(|max| attempt < max).then_some(*interval),
-            Backoff::Exponential {
-                base,
-                factor,
-                max_delay,
-                jitter,
-                max_attempts,
-            } => {
-                if max_attempts.is_some_and(|max| attempt >= max) {
-                    return None;
-                }
-                let doublings = attempt.saturating_sub(1).min(31);
-                let pause = base
-                    .saturating_mul(*factor)
-                    .saturating_mul(1 << doublings)
-                    .min(*max_delay);
-                if !*jitter {
-                    return Some(pause);
-                }
-                // Half of the pause is kept, so that jitter never makes a hot loop.
-                let half = pause / 2;
-                let nanoseconds = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
-                Some(half + Duration::from_nanos(random % nanoseconds.max(1)))
-            }
-        }
+    };
+    RedialPolicy {
+        eager: pauses.clone(),
+        patient: pauses,
+        attempts_max,
     }
 }
 
@@ -303,73 +263,4 @@ pub async fn dial_as(config: &ClientConfig, credentials: &Credentials) -> Result
         })
     })
     .await
-}
-
-/// Attempts until one succeeds, the policy ends, or the peer's refusal is final. `on_failure` hears of each
-/// failure that another attempt follows, with that attempt's pause.
-pub async fn dial_with_policy(
-    config: &ClientConfig,
-    credentials: &Credentials,
-    policy: &DialPolicy,
-    mut random: impl FnMut() -> u64,
-    mut on_failure: impl FnMut(u32, &DialError, Duration),
-) -> Result<Dialed, DialError> {
-    let mut attempt = 1;
-    loop {
-        let error = match dial_as(config, credentials).await {
-            Ok(dialed) => return Ok(dialed),
-            Err(error) if !error.is_transient() => return Err(error),
-            Err(error) => error,
-        };
-        let Some(pause) = policy.pause_after(attempt, random()) else {
-            return Err(match attempt {
-                1 => error,
-                attempts => DialError::GaveUp {
-                    attempts,
-                    last: Box::new(error),
-                },
-            });
-        };
-        on_failure(attempt, &error, pause);
-        sleep(pause).await;
-        attempt = attempt.saturating_add(1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fixed_policy_pauses_equally_and_ends() {
-        let policy = DialPolicy::fixed(Duration::from_secs(1), Some(3));
-        let pauses: Vec<_> = (1..=3).map(|attempt| policy.pause_after(attempt, 7)).collect();
-        let second = Some(Duration::from_secs(1));
-        assert_eq!(pauses, [second, second, None]);
-        assert_eq!(DialPolicy::once().pause_after(1, 0), None);
-        let forever = DialPolicy::fixed(Duration::from_secs(2), None);
-        assert_eq!(forever.pause_after(u32::MAX, 0), Some(Duration::from_secs(2)));
-    }
-
-    #[test]
-    fn an_exponential_policy_doubles_up_to_its_limit_and_jitters_in_the_upper_half() {
-        let backoff = |jitter| Backoff::Exponential {
-            base: Duration::from_millis(100),
-            factor: 2,
-            max_delay: Duration::from_secs(1),
-            jitter,
-            max_attempts: Some(100),
-        };
-        let policy = DialPolicy::configured(backoff(false));
-        let pauses: Vec<_> = [1, 2, 3, 4, 99]
-            .map(|attempt| policy.pause_after(attempt, 0).unwrap().as_millis())
-            .into();
-        assert_eq!(pauses, [200, 400, 800, 1000, 1000]);
-        assert_eq!(policy.pause_after(100, 0), None);
-        let jittered = DialPolicy::configured(backoff(true));
-        for random in [0, 1, 12_345_678_901, u64::MAX] {
-            let pause = jittered.pause_after(1, random).unwrap().as_millis();
-            assert!((100..200).contains(&pause), "{pause}");
-        }
-    }
 }

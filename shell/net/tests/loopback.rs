@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use slim_config::{ClientConfig, ServerConfig};
+use slim_config::{Backoff, ClientConfig, ServerConfig};
 use slim_net::grpc::PATH;
 use slim_net::listen::ConnectionLimits;
 use slim_net::{
-    Accepted, Code, ConnectionEnd, ConnectionSettings, Credentials, DialError, DialPolicy, LinkEnd, Listener,
-    Status, dial, dial_with_policy, serve_connection,
+    Accepted, Clock, Code, ConnectionEnd, ConnectionSettings, DialError, LinkEnd, Listener, OpenError,
+    Status, dial, redial_policy, serve_connection,
 };
 use slim_proto::limits::FRAME_BYTES_MAX;
 use slim_proto::{Egress, Frame};
+use slim_router::dialer::{Failure, Pauses, RedialOutput, RedialPolicy, Redialer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -491,16 +492,11 @@ async fn a_refusal_is_final_and_a_missing_node_is_worth_another_attempt() {
         .unwrap();
     let config = ClientConfig::insecure(free.into());
     let mut failures = Vec::new();
-    let policy = DialPolicy::fixed(Duration::from_millis(1), Some(3));
-    let error = dial_with_policy(
-        &config,
-        &Credentials::of(&config),
-        &policy,
-        || 0,
-        |attempt, _, _| failures.push(attempt),
-    )
-    .await
-    .unwrap_err();
+    let pauses = Backoff::FixedInterval {
+        interval: Duration::from_millis(1),
+        max_attempts: Some(3),
+    };
+    let error = dial_until_given_up(&config, &pauses, |attempt| failures.push(attempt)).await;
     assert_eq!(failures, [1, 2]);
     let text = error.to_string();
     assert!(
@@ -509,7 +505,7 @@ async fn a_refusal_is_final_and_a_missing_node_is_worth_another_attempt() {
         )),
         "{text}"
     );
-    assert!(!error.is_transient());
+    assert_eq!(error.failure(), Failure::Final);
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = ClientConfig::insecure(listener.local_addr().unwrap().into());
@@ -522,19 +518,40 @@ async fn a_refusal_is_final_and_a_missing_node_is_worth_another_attempt() {
             let _: h2::SendStream<Bytes> = respond.send_response(response, true).unwrap();
         }
     });
-    let error = dial_with_policy(
-        &config,
-        &Credentials::of(&config),
-        &policy,
-        || 0,
-        |_, error, _| panic!("{error}"),
-    )
-    .await
-    .unwrap_err();
+    let error = dial(&config).await.unwrap_err();
     assert!(
         matches!(&error, DialError::Unauthenticated { shown: false, .. }),
         "{error}"
     );
+    assert!(!error.is_transient());
+    assert_eq!(OpenError::from(error).failure(), Failure::Refused);
+}
+
+/// Dials in real time as a redialer says; tells of each failure that another attempt follows.
+async fn dial_until_given_up(
+    config: &ClientConfig,
+    backoff: &Backoff,
+    mut on_failure: impl FnMut(u32),
+) -> OpenError {
+    let clock = Clock::start();
+    let default = RedialPolicy {
+        eager: Pauses::Fixed(Duration::ZERO),
+        patient: Pauses::Fixed(Duration::ZERO),
+        attempts_max: Some(1),
+    };
+    let mut redialer = Redialer::new(redial_policy(Some(backoff), default), [0; 32]);
+    assert_eq!(redialer.poll_output(), Some(RedialOutput::Dial));
+    loop {
+        let error = OpenError::from(dial(config).await.expect_err("nobody listens"));
+        redialer.handle_dial_failed(clock.now(), error.failure());
+        if let Some(RedialOutput::GiveUp { attempts }) = redialer.poll_output() {
+            return error.after(attempts);
+        }
+        on_failure(redialer.attempts());
+        sleep_until(clock.timer(redialer.poll_timeout().expect("a dial is planned"))).await;
+        redialer.handle_timeout(clock.now());
+        assert_eq!(redialer.poll_output(), Some(RedialOutput::Dial));
+    }
 }
 
 #[tokio::test]

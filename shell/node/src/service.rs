@@ -55,10 +55,6 @@ impl Shared {
             let _ = drain.wait_for(|draining| *draining).await;
         }
     }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.drain.borrow()
-    }
 }
 
 /// A started service.

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use slim_config::{Backoff, ClientConfig, Endpoint};
 use slim_router::LinkId;
+use slim_router::dialer::Pace;
 
-use super::uplink::{LinkNumber, Pace, Uplink};
+use super::uplink::{LinkNumber, Uplink};
 use crate::error::{Cause, Error};
 use crate::request::Reply;
 

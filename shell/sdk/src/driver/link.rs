@@ -1,26 +1,22 @@
-//! One link to a node: negotiated on a fresh call, then frames both ways until it ends.
+//! One negotiated link to a node: frames both ways until it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use slim_config::ClientConfig;
-use slim_crypto::EphemeralKey;
 use slim_net::egress::{AbortReason, Closing, egress_budget, egress_queue};
 use slim_net::{
-    Clock, Credentials, DialError, Dialed, EgressReceiver, EgressSender, FrameReader, FrameWriter, LinkEnd,
-    Status, dial_as,
+    Clock, Dialed, EgressReceiver, EgressSender, FrameReader, FrameWriter, LinkEnd, OpenedLink, Status,
 };
 use slim_proto::Egress;
-use slim_proto::control::ConnectionType;
-use slim_proto::limits::{FRAME_BYTES_MAX, NEGOTIATION_TIMEOUT};
+use slim_proto::limits::FRAME_BYTES_MAX;
 use slim_router::egress::EgressBudget;
-use slim_router::{Dialer, Direction, HandshakeError, LinkInfo, LocalNode};
+use slim_router::{Direction, LinkInfo};
 use tokio::sync::Notify;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::uplink::{Event, Events, LinkNumber};
-use crate::error::{Cause, Error};
 
 /// What a link that is not needed any more gets to write its queue out and to hear the node's end.
 const STOP_MAX: Duration = Duration::from_secs(1);
@@ -30,37 +26,6 @@ pub(super) struct Link {
     dialed: Dialed,
     info: Box<LinkInfo>,
     budget: EgressBudget,
-}
-
-/// Why a link did not come about.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum OpenError {
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    #[error("the link ended during its negotiation: {0}")]
-    Link(#[from] LinkEnd),
-    #[error("the node did not negotiate within {NEGOTIATION_TIMEOUT:?}")]
-    Timeout,
-    #[error("link negotiation failed: {0}")]
-    Handshake(#[from] HandshakeError),
-}
-
-impl OpenError {
-    /// The error as applications may look at it: of a dial, the dial's own.
-    pub(super) fn into_cause(self) -> Cause {
-        match self {
-            Self::Dial(error) => Error::cause(error),
-            Self::Link(_) | Self::Timeout | Self::Handshake(_) => Error::cause(self),
-        }
-    }
-
-    /// True if the node answers and will not change its mind.
-    pub(super) fn is_final(&self) -> bool {
-        match self {
-            Self::Dial(error) => !error.is_transient() || error.is_about_trust(),
-            Self::Link(_) | Self::Timeout | Self::Handshake(_) => false,
-        }
-    }
 }
 
 /// What a link that was replaced gets for what is under way in both directions: a node of ours takes one second.
@@ -124,41 +89,17 @@ impl UplinkSender {
 }
 
 impl Link {
-    /// Reaches the node and negotiates the link (wire-routing A4.2).
-    pub(super) async fn open(
-        config: &ClientConfig,
-        credentials: &Credentials,
-        clock: Clock,
-        node: &LocalNode,
-        link_id: &str,
-    ) -> Result<Self, OpenError> {
-        let mut dialed = dial_as(config, credentials).await?;
-        let connection_type = match config.connection_type {
-            slim_config::ConnectionType::Edge => ConnectionType::Edge,
-            slim_config::ConnectionType::Remote => ConnectionType::Remote,
-        };
-        let key = EphemeralKey::generate();
-        let (dialer, request) = Dialer::start(clock.now(), node, link_id, connection_type, key);
-        let deadline = clock.timer(dialer.deadline());
-        let reply = async {
-            dialed.writer.send(Egress::verbatim(request)).await?;
-            dialed.reader.next().await
-        };
-        let reply = timeout_at(deadline, reply)
-            .await
-            .map_err(|_| OpenError::Timeout)??;
-        let info = Box::new(dialer.handle_reply(&reply)?.into_link_info(Direction::Dialed));
+    pub(super) fn new(opened: OpenedLink, config: &ClientConfig) -> Self {
+        let OpenedLink {
+            mut dialed,
+            negotiated,
+        } = opened;
         dialed.reader.accept_large_frames();
-        Ok(Self {
+        Self {
             dialed,
-            info,
+            info: Box::new(negotiated.into_link_info(Direction::Dialed)),
             budget: egress_budget(config.rate_limit),
-        })
-    }
-
-    /// Resolves when the node asks for another link in place of this one.
-    pub(super) fn leaving(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.dialed.connection.leaving()
+        }
     }
 
     /// Moves frames both ways until the link ends or `stop` does. `room` hears of each batch written.

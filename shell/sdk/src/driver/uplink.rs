@@ -1,7 +1,6 @@
-//! The task behind one connection: dials, keeps the link, replaces it when the node asks for that or certificates
-//! are renewed, and dials again.
+//! The task behind one connection: its link is dialled, driven, replaced and dialled again when [`Redialer`] says so.
 //!
-//! It decides nothing but when to try again. Everything that happens is an [`Event`] for the driver, in order.
+//! It decides nothing. Everything that happens is an [`Event`] for the driver, in order.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,28 +8,17 @@ use std::time::Duration;
 
 use slim_config::{Backoff, ClientConfig};
 use slim_crypto::Rng;
-use slim_net::{Clock, Credentials, DialPolicy};
-use slim_proto::{Frame, Instant};
+use slim_net::{Clock, LinkDialer, OpenError, OpenedLink, redial_policy};
+use slim_proto::Frame;
+use slim_router::dialer::{Failure, Pace, Pauses, RedialOutput, RedialPolicy, Redialer};
 use slim_router::{LinkInfo, LocalNode};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::sleep;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
 
 use super::connection::ConnectionId;
 use super::link::{Driven, Link, LinkLost, UplinkSender};
 use crate::error::{Cause, Error};
-
-/// Pause between dials while a `connect` waits, unless configured.
-const EAGER_PAUSE: Duration = Duration::from_secs(1);
-/// First pause between dials when nobody waits, unless configured.
-const PATIENT_PAUSE_MIN: Duration = Duration::from_millis(100);
-/// Longest such pause; half of it is jitter, so that the clients of a restarted node do not come in step.
-const PATIENT_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// A link that lived this long is no sign of a node that drops every link at once.
-const STABLE: Duration = Duration::from_secs(10);
-/// A younger link that was lost counts as at most so many failures: the node is there, so the pause stays
-/// below a second.
-const UNSTABLE_FAILURES_MAX: u32 = 3;
 
 /// What happened to a connection.
 pub(super) enum Event {
@@ -70,15 +58,6 @@ impl Events {
     }
 }
 
-/// How urgent the next dial is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// Somebody waits.
-    Eager,
-    /// Nobody waits.
-    Patient,
-}
-
 /// What the driver wants of the task.
 #[derive(Clone, Copy, Debug)]
 struct Wish {
@@ -102,24 +81,18 @@ pub(super) struct Surroundings {
 }
 
 struct Task {
-    config: ClientConfig,
-    credentials: Credentials,
+    dialer: Arc<LinkDialer>,
+    redialer: Redialer,
     surroundings: Surroundings,
-    node: LocalNode,
-    link_id: String,
-    rng: Rng,
     wish: watch::Receiver<Wish>,
     events: Events,
     links: u64,
-    /// Links that were replaced and end what is under way.
-    retiring: JoinSet<Driven>,
-}
-
-/// A link and the task that drives it.
-struct Running {
+    dialing: Pin<Box<dyn Future<Output = Result<OpenedLink, OpenError>> + Send>>,
+    /// The link in use.
+    driving: JoinSet<Driven>,
     leaving: Pin<Box<dyn Future<Output = ()> + Send>>,
-    since: Instant,
-    task: JoinSet<Driven>,
+    /// Links that were replaced and end what is under way.
+    retiring: JoinSet<()>,
 }
 
 impl Uplink {
@@ -140,18 +113,19 @@ impl Uplink {
             require_header_mac: config.require_header_mac,
             enforce_pqc: config.enforce_pqc,
         };
-        // The same for every link of this connection (wire-routing A11.2).
         let link_id = config.link_id.clone().unwrap_or_else(|| rng.uuid());
+        let mut seed = [0; 32];
+        rng.fill(&mut seed);
         let task = Task {
-            credentials: Credentials::of(&config),
-            config,
+            redialer: Redialer::new(policy(config.backoff.as_ref()), seed),
+            dialer: Arc::new(LinkDialer::new(config, surroundings.clock, node, link_id)),
             surroundings,
-            node,
-            link_id,
-            rng,
             wish,
             events,
             links: 0,
+            dialing: Box::pin(std::future::pending()),
+            driving: JoinSet::new(),
+            leaving: Box::pin(std::future::pending()),
             retiring: JoinSet::new(),
         };
         tokio::spawn(task.run());
@@ -172,169 +146,148 @@ impl Uplink {
 
 impl Task {
     async fn run(mut self) {
-        let mut failures = 0u32;
+        let clock = self.surroundings.clock;
         loop {
-            let mut wish = self.wish.clone();
-            let clock = self.surroundings.clock;
-            let opened = tokio::select! {
-                opened = Link::open(&self.config, &self.credentials, clock, &self.node, &self.link_id) => opened,
-                () = stop_wished(&mut wish) => break,
-            };
-            let (cause, is_final) = match opened {
-                Ok(link) => match self.keep(link).await {
-                    (Driven::Stopped, _) => break,
-                    (Driven::Lost(lost), since) => {
-                        let is_stable = self.age(since) >= STABLE;
-                        failures = if is_stable {
-                            0
-                        } else {
-                            failures.min(UNSTABLE_FAILURES_MAX)
-                        };
-                        (Error::cause(lost), false)
-                    }
-                    // The last one has no successor.
-                    (Driven::Replaced, _) => (Error::cause(LinkLost::Closed), false),
-                },
-                Err(error) => {
-                    let is_final = error.is_final();
-                    (error.into_cause(), is_final)
+            match self.redialer.poll_output() {
+                None => {}
+                Some(RedialOutput::Dial) => {
+                    let dialer = Arc::clone(&self.dialer);
+                    self.dialing = Box::pin(async move { dialer.open().await });
                 }
-            };
-            tracing::debug!(endpoint = %self.config.endpoint, %cause, "no link to the node");
-            if !self.events.tell(Event::Failed { cause, is_final }).await {
-                return;
+                Some(RedialOutput::GiveUp { .. }) => break,
             }
-            failures = failures.saturating_add(1);
-            self.pause(failures).await;
+            let due = self.redialer.poll_timeout();
+            tokio::select! {
+                opened = self.dialing.as_mut() => {
+                    self.dialing = Box::pin(std::future::pending());
+                    match opened {
+                        Ok(link) => self.start_driving(link),
+                        Err(error) => self.dial_failed(error).await,
+                    }
+                }
+                Some(driven) = self.driving.join_next() => {
+                    let lost = match driven {
+                        Ok(Driven::Stopped) => break,
+                        Ok(Driven::Lost(lost)) => lost,
+                        // The last one has no successor. A task that panicked is a link that is gone.
+                        Ok(Driven::Replaced) | Err(_) => LinkLost::Closed,
+                    };
+                    self.leaving = Box::pin(std::future::pending());
+                    self.redialer.handle_lost(clock.now(), Failure::Passing);
+                    self.failed(Error::cause(lost), false).await;
+                }
+                () = self.leaving.as_mut() => {
+                    self.leaving = Box::pin(std::future::pending());
+                    self.redialer.handle_leaving(clock.now());
+                }
+                () = sleep_until(clock.timer(due.unwrap_or_default())), if due.is_some() => {
+                    self.redialer.handle_timeout(clock.now());
+                }
+                changed = self.wish.changed() => {
+                    let Wish { pace, stop } = *self.wish.borrow_and_update();
+                    if stop || changed.is_err() {
+                        break;
+                    }
+                    self.redialer.set_pace(pace);
+                }
+            }
         }
+        drop(self.dialing);
         // Each ends within its own limit.
+        while self.driving.join_next().await.is_some() {}
         while self.retiring.join_next().await.is_some() {}
         self.events.tell(Event::Stopped).await;
     }
 
-    /// Keeps a link and, one after the other, its successors; returns how the last one ended and since when it was
-    /// there. A link that is to be replaced stays in use until its successor is.
-    async fn keep(&mut self, link: Link) -> (Driven, Instant) {
-        let mut running = self.start_driving(link);
-        let mut attempt = 0;
-        loop {
-            let leaving = running.leaving.as_mut();
-            tokio::select! {
-                driven = running.task.join_next() => return (ended(driven), running.since),
-                () = leaving => {}
-            }
-            // Clients of one node are asked at about the same time; they need not come back together.
-            attempt += 1;
-            let pause = pause_length(None, Pace::Patient, attempt, self.rng.next_u64());
-            let clock = self.surroundings.clock;
-            let replace = async {
-                sleep(pause).await;
-                Link::open(&self.config, &self.credentials, clock, &self.node, &self.link_id).await
-            };
-            let opened = tokio::select! {
-                driven = running.task.join_next() => return (ended(driven), running.since),
-                opened = replace => opened,
-            };
-            match opened {
-                Ok(link) => {
-                    tracing::debug!(endpoint = %self.config.endpoint, "the link is replaced by a new one");
-                    attempt = 0;
-                    let fresh = self.start_driving(link);
-                    let mut old = std::mem::replace(&mut running, fresh);
-                    self.retiring
-                        .spawn(async move { ended(old.task.join_next().await) });
-                    while self.retiring.try_join_next().is_some() {}
-                }
-                Err(error) => {
-                    let error = error.into_cause();
-                    tracing::debug!(endpoint = %self.config.endpoint, %error, attempt, "no other link yet");
-                    running.leaving = Box::pin(std::future::ready(()));
-                }
-            }
+    fn start_driving(&mut self, link: OpenedLink) {
+        if self.redialer.has_link() {
+            tracing::debug!(endpoint = %self.dialer.config().endpoint, "the link is replaced by a new one");
         }
-    }
-
-    fn start_driving(&mut self, link: Link) -> Running {
+        let clock = self.surroundings.clock;
+        self.redialer.handle_opened(clock.now());
+        self.leaving = Box::pin(self.dialer.leaving(&link));
         self.links += 1;
         let number = LinkNumber(self.links);
-        let (asked, credentials, config) = (link.leaving(), self.credentials.clone(), self.config.clone());
-        let leaving = Box::pin(async move {
-            tokio::select! {
-                () = asked => {}
-                // The node shall see the new certificate, and the new CAs shall judge the node.
-                () = credentials.renewed(&config) => {}
-            }
-        });
-        let clock = self.surroundings.clock;
+        let link = Link::new(link, self.dialer.config());
         let (mut wish, events) = (self.wish.clone(), self.events.clone());
         let room = Arc::clone(&self.surroundings.room);
-        let mut task = JoinSet::new();
-        task.spawn(async move {
+        let mut before = std::mem::take(&mut self.driving);
+        self.driving.spawn(async move {
             let stop = stop_wished(&mut wish);
             let driven = link.drive(clock, number, &events, &room, stop).await;
             events.tell(Event::Ended { number }).await;
             driven
         });
-        Running {
-            leaving,
-            since: clock.now().mono,
-            task,
+        while self.retiring.try_join_next().is_some() {}
+        self.retiring
+            .spawn(async move { while before.join_next().await.is_some() {} });
+    }
+
+    async fn dial_failed(&mut self, error: OpenError) {
+        let is_successor = self.redialer.has_link();
+        // The driver counts the attempts for each that waits, and tells them of a node that will not change its
+        // mind; the dialling itself has no end.
+        self.redialer
+            .handle_dial_failed(self.surroundings.clock.now(), Failure::Passing);
+        if is_successor {
+            tracing::debug!(endpoint = %self.dialer.config().endpoint, %error, "no other link yet");
+            return;
         }
+        let is_final = is_final(&error);
+        self.failed(into_cause(error), is_final).await;
     }
 
-    fn age(&self, since: Instant) -> Duration {
-        self.surroundings.clock.now().mono.saturating_since(since)
-    }
-
-    /// Waits before the next dial; somebody who begins to wait shortens it.
-    async fn pause(&mut self, failures: u32) {
-        let random = self.rng.next_u64();
-        loop {
-            let Wish { pace, stop } = *self.wish.borrow_and_update();
-            if stop {
-                return;
-            }
-            tokio::select! {
-                () = sleep(pause_length(self.config.backoff.as_ref(), pace, failures, random)) => return,
-                changed = self.wish.changed() => if changed.is_err() { return },
-            }
+    fn failed(&self, cause: Cause, is_final: bool) -> impl Future<Output = ()> + Send + use<> {
+        tracing::debug!(endpoint = %self.dialer.config().endpoint, %cause, "no link to the node");
+        let events = self.events.clone();
+        async move {
+            // A driver that is gone is noticed by its wishes.
+            events.tell(Event::Failed { cause, is_final }).await;
         }
     }
 }
 
-fn ended(driven: Option<Result<Driven, JoinError>>) -> Driven {
-    match driven {
-        Some(Ok(driven)) => driven,
-        // A task that panicked is a link that is gone.
-        Some(Err(_)) | None => Driven::Lost(LinkLost::Closed),
-    }
-}
-
-/// The pause after so many failures, as configured or by default.
-fn pause_length(configured: Option<&Backoff>, pace: Pace, failures: u32, random: u64) -> Duration {
-    let mut backoff = configured.cloned().unwrap_or(match pace {
-        Pace::Eager => Backoff::FixedInterval {
-            interval: EAGER_PAUSE,
-            max_attempts: None,
-        },
-        Pace::Patient => Backoff::Exponential {
+/// As configured or by default.
+fn policy(configured: Option<&Backoff>) -> RedialPolicy {
+    let default = RedialPolicy {
+        eager: Pauses::Fixed(EAGER_PAUSE),
+        patient: Pauses::Exponential {
             base: PATIENT_PAUSE_MIN,
             factor: 1,
-            max_delay: PATIENT_PAUSE_MAX,
+            longest: PATIENT_PAUSE_MAX,
             jitter: true,
-            max_attempts: None,
         },
-    });
-    // The driver counts the attempts for each that waits; the dialling itself has no end.
-    match &mut backoff {
-        Backoff::FixedInterval { max_attempts, .. } | Backoff::Exponential { max_attempts, .. } => {
-            *max_attempts = None;
-        }
+        attempts_max: None,
+    };
+    RedialPolicy {
+        // A limit ends a `connect`, and the driver counts for that.
+        attempts_max: None,
+        ..redial_policy(configured, default)
     }
-    // A policy without limit always has a pause.
-    DialPolicy::configured(backoff)
-        .pause_after(failures, random)
-        .unwrap_or(PATIENT_PAUSE_MAX)
+}
+
+/// Pause between dials while a `connect` waits, unless configured.
+const EAGER_PAUSE: Duration = Duration::from_secs(1);
+/// First pause between dials when nobody waits, unless configured.
+const PATIENT_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Longest such pause; half of it is jitter, so that the clients of a restarted node do not come in step.
+const PATIENT_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The error as applications may look at it: of a dial, the dial's own.
+fn into_cause(error: OpenError) -> Cause {
+    match error {
+        OpenError::Dial(error) => Error::cause(error),
+        OpenError::Link(_)
+        | OpenError::Timeout
+        | OpenError::Handshake(_)
+        | OpenError::Peer(_)
+        | OpenError::GaveUp { .. } => Error::cause(error),
+    }
+}
+
+/// True if the node answers and will not change its mind.
+fn is_final(error: &OpenError) -> bool {
+    matches!(error, OpenError::Dial(error) if !error.is_transient() || error.is_about_trust())
 }
 
 /// Returns when the connection is not wanted any more, or the driver is gone.
@@ -348,17 +301,19 @@ mod tests {
 
     #[test]
     fn pauses_are_a_second_while_somebody_waits_and_grow_with_jitter_otherwise() {
-        assert_eq!(pause_length(None, Pace::Eager, 7, 3), Duration::from_secs(1));
-        let patient = |failures| pause_length(None, Pace::Patient, failures, 12_345_678);
+        let default = policy(None);
+        assert_eq!(default.eager.after(7, 3), Duration::from_secs(1));
+        let patient = |failures| default.patient.after(failures, 12_345_678);
         assert!(patient(1) >= Duration::from_millis(50) && patient(1) <= Duration::from_millis(100));
         assert!(patient(1000) >= Duration::from_secs(5) && patient(1000) <= Duration::from_secs(10));
-        assert_ne!(patient(1000), pause_length(None, Pace::Patient, 1000, 98_765_432));
+        assert_ne!(patient(1000), default.patient.after(1000, 98_765_432));
         // A configured limit of attempts ends a `connect`, not the dialling.
         let interval = Duration::from_millis(20);
-        let configured = Backoff::FixedInterval {
+        let configured = policy(Some(&Backoff::FixedInterval {
             interval,
             max_attempts: Some(3),
-        };
-        assert_eq!(pause_length(Some(&configured), Pace::Patient, 100, 0), interval);
+        }));
+        assert_eq!(configured.attempts_max, None);
+        assert_eq!(configured.patient.after(100, 0), interval);
     }
 }
