@@ -7,7 +7,6 @@ mod certificates;
 mod common;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use certificates::{Ca, Life, Pair};
 use common::{app, group, message, within};
@@ -15,6 +14,7 @@ use slim::{App, ClientConfig, DialError, Error, PublishOptions, ServerConfig, Se
 use slim_config::{AuthorizationConfig, DefaultAccess};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 /// The members of a group that must not notice anything, and its node.
 struct Group {
@@ -170,7 +170,7 @@ async fn s_16_a_proxy_that_strips_tls_learns_nothing_and_is_refused() {
         matches!(failure, TlsFailure::PlainText)
     })
     .await;
-    let seen = proxy.seen();
+    let seen = proxy.seen().await;
     // A ClientHello came (a TLS record of type 22), and nothing that a node would be told.
     assert_eq!(seen.first(), Some(&22));
     for secret in [&b"PRI * HTTP/2.0"[..], b"stranger"] {
@@ -229,34 +229,35 @@ fn trust(ca: &Ca) -> serde_json::Value {
     serde_json::json!({"type": "pem", "data": ca.pem})
 }
 
-/// Speaks plain HTTP/2 to whoever dials, as if TLS had never been asked for.
+/// Speaks plain HTTP/2 to the one that dials, as if TLS had never been asked for.
 struct StrippingProxy {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<u8>>>,
+    connection: JoinHandle<Vec<u8>>,
 }
 
 impl StrippingProxy {
     async fn start(node: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let record = Arc::clone(&seen);
-        tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                // The proxy could reach the node, so only the client's refusal protects it.
-                let _node = TcpStream::connect(node).await.unwrap();
-                // An empty SETTINGS frame: how an HTTP/2 server begins without TLS.
-                client.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
-                let mut buffer = [0; 4096];
-                while let Ok(length @ 1..) = client.read(&mut buffer).await {
-                    record.lock().unwrap().extend_from_slice(&buffer[..length]);
+        let connection = tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            // The proxy could reach the node, so only the client's refusal protects it.
+            let _node = TcpStream::connect(node).await.unwrap();
+            let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+            while let Ok(length @ 1..) = client.read(&mut buffer).await {
+                if seen.is_empty() {
+                    // An empty SETTINGS frame: how an HTTP/2 server begins without TLS.
+                    client.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
                 }
+                seen.extend_from_slice(&buffer[..length]);
             }
+            seen
         });
-        Self { address, seen }
+        Self { address, connection }
     }
 
-    fn seen(&self) -> Vec<u8> {
-        self.seen.lock().unwrap().clone()
+    /// Everything that the client sent before it went.
+    async fn seen(self) -> Vec<u8> {
+        within(self.connection).await.unwrap()
     }
 }
