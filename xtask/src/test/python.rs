@@ -16,6 +16,36 @@ use crate::workspace;
 /// The release that the wire documents and the recordings describe.
 const UPSTREAM: &str = "slim-bindings==3.3.8";
 
+/// Releases that applications in the field still use.
+const EARLIER: [Earlier; 4] = [
+    Earlier::new("venv-220", "SLIM_PYTHON_220", "slim-bindings==2.2.0"),
+    Earlier::new("venv-14", "SLIM_PYTHON_14", "slim-bindings==1.4.1"),
+    Earlier::new("venv-10", "SLIM_PYTHON_10", "slim-bindings==1.0.1"),
+    // For CPython 3.11 only.
+    Earlier::new("venv-041", "SLIM_PYTHON_041", "slim-bindings==0.4.1"),
+];
+
+/// A release with its environment, and the variable that tells the tests where its Python is.
+struct Earlier {
+    environment: &'static str,
+    variable: &'static str,
+    package: &'static str,
+}
+
+impl Earlier {
+    const fn new(environment: &'static str, variable: &'static str, package: &'static str) -> Self {
+        Self {
+            environment,
+            variable,
+            package,
+        }
+    }
+
+    fn python(&self) -> PathBuf {
+        workspace::target().join(self.environment).join("bin/python")
+    }
+}
+
 /// Builds and installs `bindings/python` and runs its tests.
 pub(super) fn bindings(outcomes: &mut Outcomes) -> Result<Tally> {
     heading("Python package");
@@ -41,7 +71,11 @@ pub(super) fn interop(outcomes: &mut Outcomes) -> Result<Tally> {
         println!("absent: interop/");
         return Ok(Tally::default());
     }
-    match environment("venv-upstream", &["pytest", UPSTREAM], &source) {
+    if let Err(error) = install_earlier() {
+        // The tests that need it fail, and say which it is.
+        println!("{error:#}");
+    }
+    match environment("venv-upstream", &["pytest", UPSTREAM], Some(&source)) {
         Ok(python) => tally::run(&mut pytest(&python, &source), outcomes),
         Err(error) => {
             println!("{error:#}");
@@ -50,10 +84,31 @@ pub(super) fn interop(outcomes: &mut Outcomes) -> Result<Tally> {
     }
 }
 
+/// The environments of [`EARLIER`], all at once: pip spends most of its time waiting.
+pub(crate) fn install_earlier() -> Result<()> {
+    std::thread::scope(|scope| {
+        let installing = EARLIER
+            .map(|release| scope.spawn(move || environment(release.environment, &[release.package], None)));
+        installing
+            .map(|thread| {
+                thread
+                    .join()
+                    .expect("installing does not panic")
+                    .map(|_python| ())
+            })
+            .into_iter()
+            .collect()
+    })
+}
+
 /// The profile of the other tests, so that cargo finds everything built already; the build front end comes from the
 /// environment, so that pip downloads it once.
 pub(crate) fn install_bindings(source: &Path) -> Result<PathBuf> {
-    let python = environment("venv", &["maturin>=1.9,<2", "pytest"], &source.join("tests"))?;
+    let python = environment(
+        "venv",
+        &["maturin>=1.9,<2", "pytest"],
+        Some(&source.join("tests")),
+    )?;
     run(Command::new(&python)
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
         .args(["--no-build-isolation", "--force-reinstall", "--no-deps"])
@@ -74,7 +129,7 @@ fn path_with(python: &Path) -> Result<OsString> {
 }
 
 /// A virtual environment with these packages and those of `requirements.txt` in `folder`, if there is one.
-fn environment(name: &str, packages: &[&str], folder: &Path) -> Result<PathBuf> {
+fn environment(name: &str, packages: &[&str], folder: Option<&Path>) -> Result<PathBuf> {
     let path = workspace::target().join(name);
     let python = path.join("bin/python");
     if !python.exists() {
@@ -84,15 +139,17 @@ fn environment(name: &str, packages: &[&str], folder: &Path) -> Result<PathBuf> 
     install
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
         .args(packages);
-    let requirements = folder.join("requirements.txt");
-    if requirements.exists() {
+    if let Some(requirements) = folder
+        .map(|folder| folder.join("requirements.txt"))
+        .filter(|file| file.exists())
+    {
         install.arg("-r").arg(requirements);
     }
     run(&mut install)?;
     Ok(python)
 }
 
-/// pytest with the places of what it may start: the node and both Pythons.
+/// pytest with the places of what it may start: the node and all Pythons.
 fn pytest(python: &Path, tests: &Path) -> Command {
     let mut command = Command::new(python);
     command
@@ -107,6 +164,7 @@ fn pytest(python: &Path, tests: &Path) -> Command {
             "SLIM_UPSTREAM_PYTHON",
             workspace::target().join("venv-upstream/bin/python"),
         )
+        .envs(EARLIER.map(|release| (release.variable, release.python())))
         .env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
