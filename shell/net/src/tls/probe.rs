@@ -1,9 +1,9 @@
 //! Remembers what a failed dial saw, for a better reason than HTTP/2 has.
 
-use std::io::{Error, IoSlice};
+use std::io::{Error, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -15,6 +15,8 @@ pub(crate) struct Probe<Io> {
     io: Io,
     seen: Arc<Seen>,
     has_read: bool,
+    /// What writing failed with, until the reason is read.
+    broken: Option<Error>,
 }
 
 /// What a probe noted.
@@ -44,6 +46,7 @@ impl<Io> Probe<Io> {
             io,
             seen: Arc::clone(&seen),
             has_read: false,
+            broken: None,
         };
         (probe, seen)
     }
@@ -63,7 +66,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Probe<Io> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<(), Error>> {
         let before = buffer.filled().len();
-        let result = std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
+        let result = ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
         if let Err(error) = &result {
             self.note(error);
         } else if !self.has_read
@@ -78,29 +81,41 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Probe<Io> {
 
 impl<Io: AsyncRead + Unpin> Probe<Io> {
     /// A peer that refuses the certificate it was shown says why and closes. HTTP/2 may write before it reads, and then
-    /// only knows that the connection broke, while the reason lies there unread.
-    fn read_the_reason(&mut self, cx: &mut Context<'_>) {
+    /// only knows that the connection broke, while the reason lies there unread or is still on its way through the
+    /// kernel. A socket that cannot be written to any more has an end to read: the error of writing waits for that.
+    fn poll_reason(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut rest = [0; 1024];
         while self.seen.error.get().is_none() {
             let mut buffer = ReadBuf::new(&mut rest);
-            match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(Err(error)) => return self.note(&error),
-                Poll::Ready(Ok(())) | Poll::Pending => return,
+            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) => break,
+                Err(error) => {
+                    self.note(&error);
+                    break;
+                }
             }
         }
+        Poll::Ready(())
     }
 
-    fn after_writing<T>(
+    fn poll_writing<T>(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<Result<T, Error>>,
+        write: impl FnOnce(Pin<&mut Io>, &mut Context<'_>) -> Poll<Result<T, Error>>,
     ) -> Poll<Result<T, Error>> {
-        if let Poll::Ready(Err(error)) = &written {
-            self.note(error);
-            self.read_the_reason(cx);
+        if self.broken.is_none() {
+            match ready!(write(Pin::new(&mut self.io), cx)) {
+                Ok(written) => return Poll::Ready(Ok(written)),
+                Err(error) => {
+                    self.note(&error);
+                    self.broken = Some(error);
+                }
+            }
         }
-        written
+        ready!(self.poll_reason(cx));
+        let error = self.broken.take().unwrap_or_else(|| ErrorKind::BrokenPipe.into());
+        Poll::Ready(Err(error))
     }
 }
 
@@ -110,8 +125,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Probe<Io> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize, Error>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.after_writing(cx, written)
+        self.poll_writing(cx, |io, cx| io.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -119,8 +133,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Probe<Io> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize, Error>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.after_writing(cx, written)
+        self.poll_writing(cx, |io, cx| io.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -128,8 +141,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Probe<Io> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.after_writing(cx, flushed)
+        self.poll_writing(cx, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -139,14 +151,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Probe<Io> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::ErrorKind;
-
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
 
-    /// Has some data and then an alert to read, and takes nothing any more.
+    /// Has some data and then an alert to read, some time later, and takes nothing any more.
     struct Refusing {
+        delay: usize,
         data: usize,
     }
 
@@ -155,9 +166,14 @@ mod tests {
     impl AsyncRead for Refusing {
         fn poll_read(
             mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
+            cx: &mut Context<'_>,
             buffer: &mut ReadBuf<'_>,
         ) -> Poll<Result<(), Error>> {
+            if self.delay > 0 {
+                self.delay -= 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if self.data == 0 {
                 return Poll::Ready(Err(Error::new(ErrorKind::InvalidData, ALERT)));
             }
@@ -183,11 +199,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_reason_is_found_when_only_writing_failed() {
-        for data in [0, 3] {
-            let (mut probe, seen) = Probe::new(Refusing { data });
+        for (delay, data) in [(0, 0), (0, 3), (2, 0), (1, 3)] {
+            let (mut probe, seen) = Probe::new(Refusing { delay, data });
             probe.write_all(b"request").await.unwrap_err();
             assert_eq!(seen.error(), Some(&ALERT));
-            let (mut probe, seen) = Probe::new(Refusing { data });
+            let (mut probe, seen) = Probe::new(Refusing { delay, data });
             probe.flush().await.unwrap_err();
             assert_eq!(seen.error(), Some(&ALERT));
         }
