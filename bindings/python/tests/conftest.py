@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import gc
+import signal
 import sys
 import weakref
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from support import ROOT, Node
 # Certificates and keys are made the same way for the tests with other software.
 sys.path.append(str(ROOT / "interop" / "tests"))
 
+
+# A run in the background of a shell ignores SIGINT, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Endpoints to which a test may leave its link.
 shared: set[str] = set()
