@@ -39,6 +39,8 @@ pub struct ServerConfig {
     pub require_header_mac: bool,
     /// Time that a dialer has to open its stream and to negotiate.
     pub negotiation_timeout: Duration,
+    /// Applications of 0.4 and 1.x are served too.
+    pub legacy: bool,
 }
 
 /// wire-routing A4.3 and A14.
@@ -111,6 +113,12 @@ pub(crate) static SERVER: Block = Block {
             "time that a dialler has for each of TLS, opening its call and negotiating, in seconds",
         )
         .or("5"),
+        Key::new(
+            "legacy",
+            Kind::Bool,
+            "serve applications of 0.4 and 1.x too; with `enforce_pqc` they are refused anyway",
+        )
+        .or("true"),
         Key::old("link_hmac_timeout_secs", "negotiation_timeout_secs"),
         Key::other("max_recv_msg_size", Status::Wrong("max_frame_size")),
         Key::other("http2_only", Status::Later(Some("true"))),
@@ -146,7 +154,14 @@ impl ServerConfig {
             keepalive: ServerKeepalive::default(),
             require_header_mac: true,
             negotiation_timeout: Duration::from_secs(NEGOTIATION_TIMEOUT_SECS_DEFAULT),
+            legacy: true,
         }
+    }
+
+    /// Whether applications of 0.4 and 1.x are served: their links know no key exchange at all, so none that resists
+    /// quantum computers.
+    pub fn serves_older_wires(&self) -> bool {
+        self.legacy && !self.enforce_pqc
     }
 
     /// Parses one server entry from JSON, as strictly as from a file.
@@ -171,6 +186,7 @@ impl ServerConfig {
             keepalive: ServerKeepalive::parse(section.section("keepalive")?)?,
             require_header_mac: section.bool("require_header_mac")?,
             negotiation_timeout: Duration::from_secs(seconds.into()),
+            legacy: section.bool("legacy")?,
             ..Self::insecure(endpoint)
         })
     }
@@ -190,6 +206,7 @@ impl ServerConfig {
             .with("keepalive", self.keepalive.normal())
             .with("require_header_mac", self.require_header_mac)
             .with("negotiation_timeout_secs", self.negotiation_timeout.as_secs())
+            .with("legacy", self.legacy)
     }
 }
 
@@ -308,6 +325,9 @@ impl fmt::Display for ServerConfig {
         }
         if self.negotiation_timeout.as_secs() != NEGOTIATION_TIMEOUT_SECS_DEFAULT {
             write!(f, ", negotiation_timeout: {:?}", self.negotiation_timeout)?;
+        }
+        if !self.legacy {
+            f.write_str(", legacy: false")?;
         }
         f.write_str(" }")
     }

@@ -70,7 +70,7 @@ fn every_server_key_arrives() {
         "http2_only": true, "max_frame_size": 4, "max_concurrent_streams": 7, "max_header_list_size": 4096,
         "keepalive": {"max_connection_idle": "1m", "max_connection_age": "2m", "max_connection_age_grace": "3s",
                       "time": "4s", "timeout": "5s"},
-        "auth": {"type": "none"}, "metadata": {}, "require_header_mac": false, "link_hmac_timeout_secs": 3}"#;
+        "auth": {"type": "none"}, "metadata": {}, "require_header_mac": false, "link_hmac_timeout_secs": 3, "legacy": false}"#;
     let server = ServerConfig::from_json_text(text).unwrap().config;
     assert_eq!(
         server,
@@ -91,12 +91,13 @@ fn every_server_key_arrives() {
             },
             require_header_mac: false,
             negotiation_timeout: Duration::from_secs(3),
+            legacy: false,
         }
     );
     assert!(
         server
             .to_string()
-            .ends_with("auth: None, require_header_mac: false, negotiation_timeout: 3s }")
+            .ends_with("auth: None, require_header_mac: false, negotiation_timeout: 3s, legacy: false }")
     );
 }
 
