@@ -24,6 +24,7 @@ pub use clock::Clock;
 pub use configured_key::{CheckingKeyError, SigningKeyError, checking_keys, signing_key};
 pub use dial::{DialError, dial, dial_as, redial_policy};
 pub use egress::{EgressReceiver, EgressSender};
+pub use grpc::Service;
 pub use grpc::client::Dialed;
 pub use grpc::server::{Accepted, ConnectionEnd, ConnectionSettings, Peer, serve_connection};
 pub use grpc::status::{Code, Status};

@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use slim_config::{Backoff, ClientConfig, ServerConfig};
-use slim_net::grpc::PATH;
+use slim_net::grpc::{PATH, PATH_0_4};
 use slim_net::listen::ConnectionLimits;
 use slim_net::{
     Accepted, Clock, Code, ConnectionEnd, ConnectionSettings, DialError, LinkEnd, Listener, OpenError,
-    Status, dial, redial_policy, serve_connection,
+    Service, Status, dial, redial_policy, serve_connection,
 };
 use slim_proto::limits::FRAME_BYTES_MAX;
 use slim_proto::{Egress, Frame};
@@ -291,6 +291,21 @@ async fn other_requests_get_the_answer_that_grpc_prescribes() {
             .get("grpc-status")
             .map(|value| value.to_str().unwrap().to_owned());
         assert_eq!(got, code.map(|code| code.0.to_string()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_says_whose_it_is_and_is_answered_before_it_says_anything() {
+    let mut server = Server::start(&[]).await;
+    for (path, service) in [(PATH, Service::DataPlane), (PATH_0_4, Service::PubSub)] {
+        let (mut send, _connection) = bare_client(server.address).await;
+        let request = Request::post(format!("http://node{path}")).header("content-type", "application/grpc");
+        let (response, _stream) = send.send_request(request.body(()).unwrap(), false).unwrap();
+        let response = within(response).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(!response.headers().contains_key("grpc-status"), "{path}");
+        let (accepted, _open) = server.next_call().await;
+        assert_eq!(accepted.service, service);
     }
 }
 

@@ -12,12 +12,13 @@ use crate::auth::{Admission, Denial};
 use crate::grpc::server::{ConnectionSettings, Peer};
 use crate::grpc::status::{Code, Status};
 use crate::grpc::stream::{FrameReader, FrameWriter, Role};
-use crate::grpc::{CONTENT_TYPE, PATH};
+use crate::grpc::{CONTENT_TYPE, Service};
 use crate::rope::Rope;
 
 /// Why a request is no call of ours, or none now.
 pub(super) fn objection(
     request: &Request<RecvStream>,
+    settings: &ConnectionSettings,
     trusted: bool,
     draining: bool,
 ) -> Option<Response<()>> {
@@ -25,9 +26,10 @@ pub(super) fn objection(
         .headers()
         .get(CONTENT_TYPE_HEADER)
         .is_some_and(|value| value.as_bytes().starts_with(CONTENT_TYPE.as_bytes()));
+    let service = Service::of(request.uri().path());
     if request.method() != Method::POST {
         Some(plain(StatusCode::METHOD_NOT_ALLOWED))
-    } else if request.uri().path() != PATH {
+    } else if service.is_none() {
         Some(if is_grpc {
             refused(&Status::new(Code::UNIMPLEMENTED, "no such method"))
         } else {
@@ -35,6 +37,10 @@ pub(super) fn objection(
         })
     } else if !is_grpc {
         Some(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+    } else if service == Some(Service::PubSub) && !settings.serves_0_4 {
+        // Its dialers pause between attempts, give up in the end and then show this text (wire-routing B1).
+        let text = "this listener does not serve applications of 0.4 (legacy: false)";
+        Some(refused(&Status::new(Code::UNIMPLEMENTED, text)))
     } else if request
         .headers()
         .get("grpc-encoding")
@@ -60,6 +66,14 @@ pub(super) struct Waiting {
     respond: SendResponse<Rope>,
     judging: Pin<Box<dyn Future<Output = Result<Option<Admission>, Denial>> + Send>>,
     verdict: Option<Result<Option<Admission>, Response<()>>>,
+}
+
+/// A call that was let in.
+pub(super) struct Answered {
+    pub(super) service: Service,
+    pub(super) reader: FrameReader,
+    pub(super) writer: FrameWriter,
+    pub(super) admission: Option<Admission>,
 }
 
 impl Waiting {
@@ -93,8 +107,8 @@ impl Waiting {
         self.verdict.is_some()
     }
 
-    /// Answers a judged call; gives its halves if it is let in.
-    pub(super) fn answer(mut self) -> Option<(FrameReader, FrameWriter, Option<Admission>)> {
+    /// Answers a judged call; gives its parts if it is let in.
+    pub(super) fn answer(mut self) -> Option<Answered> {
         let admission = match self.verdict? {
             Ok(admission) => admission,
             Err(refusal) => {
@@ -108,12 +122,14 @@ impl Waiting {
             .header(CONTENT_TYPE_HEADER, CONTENT_TYPE)
             .body(())
             .expect("a constant response");
+        let service = Service::of(self.request.uri().path())?;
         let stream = self.respond.send_response(headers, false).ok()?;
-        Some((
-            FrameReader::new(self.request.into_body()),
-            FrameWriter::new(stream, Role::Acceptor),
+        Some(Answered {
+            service,
+            reader: FrameReader::new(self.request.into_body()),
+            writer: FrameWriter::new(stream, Role::Acceptor),
             admission,
-        ))
+        })
     }
 }
 

@@ -13,6 +13,29 @@ pub mod stream;
 /// The one path of the service.
 pub const PATH: &str = "/dataplane.proto.v1.DataPlaneService/OpenChannel";
 
+/// The path of 0.4 (wire-routing B1). Otherwise its call is the same.
+pub const PATH_0_4: &str = "/pubsub.proto.v1.PubSubService/OpenChannel";
+
+/// Whose call it is. Generations after 0.4 share a service and are told apart by what they say first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// `dataplane.proto.v1.DataPlaneService`: today's, and those of 0.6 and 1.x.
+    DataPlane,
+    /// `pubsub.proto.v1.PubSubService`: that of 0.4.
+    PubSub,
+}
+
+impl Service {
+    /// The service whose call has this path.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        match path {
+            PATH => Some(Self::DataPlane),
+            PATH_0_4 => Some(Self::PubSub),
+            _ => None,
+        }
+    }
+}
+
 /// What a gRPC message stream says it is.
 pub(crate) const CONTENT_TYPE: &str = "application/grpc";
 

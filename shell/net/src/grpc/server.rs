@@ -18,7 +18,7 @@ use crate::grpc::life::{Life, Verdict};
 use crate::grpc::stream::{FrameReader, FrameWriter};
 use crate::grpc::{
     CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES_EARLY, DATA_FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX,
-    SMALL_DATA_BUDGET_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    SMALL_DATA_BUDGET_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX, Service,
 };
 use crate::keepalive::Keepalive;
 use crate::rope::Rope;
@@ -42,6 +42,8 @@ pub struct ConnectionSettings {
     pub opening_timeout: Duration,
     /// Who may open calls; `None` lets everybody.
     pub authenticator: Option<Arc<Authenticator>>,
+    /// Whether the call of 0.4 is one of ours.
+    pub serves_0_4: bool,
 }
 
 impl From<&ServerConfig> for ConnectionSettings {
@@ -56,6 +58,7 @@ impl From<&ServerConfig> for ConnectionSettings {
             opening_timeout: config.negotiation_timeout,
             // Made with `Authenticator::load`, which reads files.
             authenticator: None,
+            serves_0_4: config.serves_older_wires(),
         }
     }
 }
@@ -63,6 +66,8 @@ impl From<&ServerConfig> for ConnectionSettings {
 /// One accepted `OpenChannel` call; its response headers are on their way.
 #[derive(Debug)]
 pub struct Accepted {
+    /// Whose call it is.
+    pub service: Service,
     /// Frames of the dialer.
     pub reader: FrameReader,
     /// Frames to the dialer.
@@ -194,7 +199,7 @@ where
                 Poll::Ready(Some(Ok((request, mut respond)))) => {
                     let trusted =
                         (links.is_empty() && waiting.is_empty()) || established.load(Ordering::Relaxed);
-                    if let Some(refusal) = objection(&request, trusted, draining) {
+                    if let Some(refusal) = objection(&request, settings, trusted, draining) {
                         // A stream that the peer has reset meanwhile needs no answer.
                         let _ = respond.send_response(refusal, true);
                     } else {
@@ -208,14 +213,15 @@ where
             }
             let before = (links.len(), waiting.len());
             let judged = waiting.extract_if(.., |waiting| waiting.is_judged(cx, draining));
-            for (reader, writer, admission) in judged.filter_map(Waiting::answer) {
-                life.ends_with(admission.as_ref());
+            for call in judged.filter_map(Waiting::answer) {
+                life.ends_with(call.admission.as_ref());
                 links.push(Box::pin(open_link(Accepted {
-                    reader,
-                    writer,
+                    service: call.service,
+                    reader: call.reader,
+                    writer: call.writer,
                     peer: peer.address,
                     certificate: peer.certificate.clone(),
-                    admission,
+                    admission: call.admission,
                     established: Established(Arc::clone(&established)),
                 })));
                 life.had_a_call = true;
