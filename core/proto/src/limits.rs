@@ -196,6 +196,11 @@ pub const POLICY_STEPS_MAX: u64 = 100_000;
 
 /// Ids of 0.4 applications that are known from what they sent, since they subscribe further names without an id.
 pub const OLDER_IDS_LEARNED_MAX: usize = 4096;
+/// Links of older wires that a service holds still instead of serving them: a tenth of its connections, so that they
+/// take no place of others.
+pub const OLDER_HELD_MAX: usize = CONNECTIONS_MAX / 10;
+/// A link of an older wire that is not served ends after this; its application dials again at once (wire-1x X7).
+pub const OLDER_HELD_TIME: Duration = Duration::from_secs(60);
 /// Calls under way, per channel of a caller and per server.
 pub const RPC_CALLS_MAX: usize = 1024;
 /// Calls under way of one caller at a server, so that one cannot take all of them.

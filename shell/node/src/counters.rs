@@ -4,6 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use slim_router::Counters;
 
+use crate::older::OlderCounters;
+
 /// Counts of a service since its start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NodeCounters {
@@ -25,6 +27,8 @@ pub struct NodeCounters {
     pub target_gone: u64,
     /// Frames of closed links: forwarded, copied, dropped by reason.
     pub publishes: Counters,
+    /// Links of 0.4 and 1.x, which are in none of the counts of links and publishes above.
+    pub older: OlderCounters,
 }
 
 /// What one link counts; its driver is the only writer.

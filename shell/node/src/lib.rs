@@ -12,6 +12,7 @@ mod links;
 mod listening;
 pub mod log;
 pub mod node;
+mod older;
 mod parts;
 pub mod process;
 pub mod reload;
@@ -23,3 +24,4 @@ mod uplink;
 
 pub use counters::NodeCounters;
 pub use node::{DrainError, Node, StartError};
+pub use older::OlderCounters;

@@ -1,4 +1,6 @@
-//! One link: negotiation, then frames both ways until one side ends.
+//! One link: its first message, negotiation, then frames both ways until one side ends.
+//!
+//! The first message also tells of which generation a link is; those of older ones go to their own driver.
 //!
 //! Reading and writing run beside each other in one future. Reading never waits for another link's queue, except
 //! that a publish for a single receiver from an edge link may wait a second: that holds back the one sender
@@ -10,7 +12,8 @@ use std::time::Duration;
 
 use slim_crypto::EphemeralKey;
 use slim_net::egress::{AbortReason, Closing, EgressReceiver, Refused, egress_queue};
-use slim_net::{Accepted, Clock, Code, FrameReader, FrameWriter, LinkEnd, Status, identity_below};
+use slim_net::{Accepted, Clock, Code, FrameReader, FrameWriter, LinkEnd, Service, Status, identity_below};
+use slim_older::{Dialect, First};
 use slim_policy::{AuthMethod, LinkIdentity};
 use slim_proto::limits::EGRESS_WAIT_MAX;
 use slim_proto::{Egress, Frame, FrameKind};
@@ -18,21 +21,22 @@ use slim_router::egress::EgressBudget;
 use slim_router::{Acceptor, Direction, Ingress, LinkClass, LinkId, LocalNode, Negotiated, forward};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, trace};
 
 use crate::access::DeniedLog;
 use crate::counters::LinkCounters;
 use crate::fib_cell::FibReader;
 use crate::links::Neighbours;
+use crate::older::{self, Arrival, Unserved};
 use crate::router_task::{RouterHandle, Stopping};
 use crate::service::Shared;
 
 /// Frames that one link reads before the writers and the other links of the thread get their turn.
-const FRAMES_PER_TURN: usize = 64;
+pub(crate) const FRAMES_PER_TURN: usize = 64;
 
 /// Time that a closing link gets to write what waits; then it is cut.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Time that a replaced link gets for what is under way: the farewell of the other side and then some.
 const RETIRE_MAX: Duration = Duration::from_secs(5);
@@ -43,6 +47,7 @@ pub(crate) struct AcceptPolicy {
     pub(crate) require_header_mac: bool,
     pub(crate) enforce_pqc: bool,
     pub(crate) negotiation_timeout: Duration,
+    pub(crate) serves_older_wires: bool,
 }
 
 /// Why a link ended.
@@ -63,6 +68,7 @@ pub(crate) enum DriveEnd {
 /// Drives an accepted call from its first byte to its last.
 pub(crate) async fn accept(shared: Arc<Shared>, policy: AcceptPolicy, accepted: Accepted) {
     let Accepted {
+        service,
         mut reader,
         mut writer,
         peer,
@@ -82,20 +88,45 @@ pub(crate) async fn accept(shared: Arc<Shared>, policy: AcceptPolicy, accepted: 
             "the client proved who it is"
         );
     }
-    let negotiation = timeout(
-        policy.negotiation_timeout,
-        negotiate(&shared, policy, &mut reader, &mut writer),
-    );
+    let deadline = Instant::now() + policy.negotiation_timeout;
+    let opening = async {
+        let first = reader.next().await?;
+        match Generation::of(service, &first) {
+            Generation::Current => {
+                let negotiated = negotiate(&shared, policy, &first, &mut writer).await?;
+                Ok(Opened::Negotiated(Box::new(negotiated)))
+            }
+            Generation::Older(dialect) => Ok(Opened::Older(first, Some(dialect))),
+            Generation::V0_6 => Ok(Opened::Older(first, None)),
+        }
+    };
     let outcome = tokio::select! {
-        outcome = negotiation => outcome,
+        outcome = timeout_at(deadline, opening) => outcome,
         () = shared.draining() => {
             writer.finish(&Status::ok());
             return;
         }
     };
     let negotiated = match outcome {
-        Ok(Ok(negotiated)) => negotiated,
+        Ok(Ok(Opened::Negotiated(negotiated))) => negotiated,
+        Ok(Ok(Opened::Older(first, dialect))) => {
+            let arrival = Arrival {
+                peer,
+                identity,
+                first,
+                reader,
+                writer,
+            };
+            return match dialect {
+                Some(dialect) if policy.serves_older_wires => {
+                    older::serve(&shared, dialect, arrival, || established.mark()).await;
+                }
+                Some(dialect) => older::hold(&shared, Unserved::Listener(dialect), arrival).await,
+                None => older::hold(&shared, Unserved::V0_6, arrival).await,
+            };
+        }
         Ok(Err(reason)) => {
+            let reason: NegotiationError = reason;
             debug!(%peer, %reason, "negotiation failed");
             shared.totals.update(|totals| totals.negotiations_failed += 1);
             // A refusal looks like a normal end (wire-routing A4.3).
@@ -123,7 +154,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, policy: AcceptPolicy, accepted: 
         budget: EgressBudget::default(),
         succession: None,
     };
-    drive(&shared, negotiated, end, reader, writer).await;
+    drive(&shared, *negotiated, end, reader, writer).await;
 }
 
 /// What an outgoing link hears and tells while another replaces it.
@@ -144,20 +175,45 @@ pub(crate) struct End {
     pub(crate) succession: Option<Succession>,
 }
 
+/// Of which generation a link is, by its path and its first message (wire-1x X3.1).
+enum Generation {
+    Current,
+    Older(Dialect),
+    V0_6,
+}
+
+impl Generation {
+    fn of(service: Service, first: &Frame) -> Self {
+        match (service, First::of(first.bytes())) {
+            // A service of its own needs no telling.
+            (Service::PubSub, _) => Self::Older(Dialect::V0_4),
+            (Service::DataPlane, First::V1) => Self::Older(Dialect::V1),
+            (Service::DataPlane, First::V0_6) => Self::V0_6,
+            (Service::DataPlane, First::Current) => Self::Current,
+        }
+    }
+}
+
+/// What became of a call that said something.
+enum Opened {
+    Negotiated(Box<Negotiated>),
+    /// Its first message; no dialect if it is of a generation that is not served.
+    Older(Frame, Option<Dialect>),
+}
+
 async fn negotiate(
     shared: &Shared,
     policy: AcceptPolicy,
-    reader: &mut FrameReader,
+    request: &Frame,
     writer: &mut FrameWriter,
 ) -> Result<Negotiated, NegotiationError> {
-    let request = reader.next().await?;
     let local = LocalNode {
         require_header_mac: policy.require_header_mac,
         enforce_pqc: policy.enforce_pqc,
         ..shared.local.clone()
     };
     let acceptor = Acceptor::new(shared.clock.now(), local);
-    let (negotiated, reply) = acceptor.handle_request(&request, EphemeralKey::generate())?;
+    let (negotiated, reply) = acceptor.handle_request(request, EphemeralKey::generate())?;
     writer.send(Egress::verbatim(reply)).await?;
     Ok(negotiated)
 }
@@ -249,7 +305,7 @@ pub(crate) async fn drive(
 }
 
 /// Writes until the queue is closed or the peer takes no more.
-async fn write(queue: &EgressReceiver, writer: &mut FrameWriter) -> DriveEnd {
+pub(crate) async fn write(queue: &EgressReceiver, writer: &mut FrameWriter) -> DriveEnd {
     loop {
         if let Err(error) = writer.flush().await {
             return DriveEnd::Write(error);

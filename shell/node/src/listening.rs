@@ -46,6 +46,7 @@ impl Serving {
                 require_header_mac: config.require_header_mac,
                 enforce_pqc: config.enforce_pqc,
                 negotiation_timeout: config.negotiation_timeout,
+                serves_older_wires: config.serves_older_wires(),
             },
         })
     }

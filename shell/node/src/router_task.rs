@@ -42,7 +42,7 @@ enum Input {
         applied: oneshot::Sender<()>,
     },
     Rules {
-        rules: Option<Box<Rules>>,
+        rules: Option<Arc<Rules>>,
         applied: oneshot::Sender<()>,
     },
 }
@@ -88,9 +88,8 @@ impl RouterHandle {
     }
 
     /// From now on these rules hold, for the links that are up as well; `None` allows everything.
-    pub(crate) async fn replace_rules(&self, rules: Option<Rules>) -> Result<(), Stopping> {
+    pub(crate) async fn replace_rules(&self, rules: Option<Arc<Rules>>) -> Result<(), Stopping> {
         let (applied, done) = oneshot::channel();
-        let rules = rules.map(Box::new);
         self.ask(Input::Rules { rules, applied }, done).await
     }
 
@@ -105,7 +104,7 @@ impl RouterHandle {
 pub(crate) struct RouterTask {
     router: Router,
     /// Without rules every link may do everything.
-    rules: Option<Box<Rules>>,
+    rules: Option<Arc<Rules>>,
     /// Who is at the other end of the accepted links.
     identities: BTreeMap<LinkId, Arc<LinkIdentity>>,
     denied: DeniedLog,
@@ -118,7 +117,7 @@ pub(crate) struct RouterTask {
 impl RouterTask {
     pub(crate) fn new(
         router: Router,
-        rules: Option<Rules>,
+        rules: Option<Arc<Rules>>,
         clock: Clock,
         fib: Arc<FibCell>,
         links: Arc<LinkTable>,
@@ -126,7 +125,7 @@ impl RouterTask {
         let (sender, inputs) = mpsc::channel(ROUTER_INPUTS_MAX);
         let task = Self {
             router,
-            rules: rules.map(Box::new),
+            rules,
             identities: BTreeMap::new(),
             denied: DeniedLog::default(),
             clock,

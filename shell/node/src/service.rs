@@ -18,6 +18,7 @@ use crate::fib_cell::FibCell;
 use crate::links::LinkTable;
 use crate::listening::{Serving, ServingError};
 use crate::node::StartError;
+use crate::older::Older;
 use crate::parts::{Running, RunningListener, RunningUplink};
 use crate::router_task::{RouterHandle, RouterTask};
 
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) router: RouterHandle,
     pub(crate) fib: Arc<FibCell>,
     pub(crate) links: Arc<LinkTable>,
+    pub(crate) older: Arc<Older>,
     pub(crate) totals: Arc<Totals>,
     drain: watch::Receiver<bool>,
 }
@@ -42,6 +44,7 @@ impl Shared {
             router: self.router.clone(),
             fib: Arc::clone(&self.fib),
             links: Arc::clone(&self.links),
+            older: Arc::clone(&self.older),
             totals: Arc::clone(&self.totals),
             drain,
         }
@@ -71,7 +74,8 @@ pub(crate) struct Service {
     /// What is logged by a thread of the runtime, which then has its name.
     first_words: JoinSet<()>,
     rng: Rng,
-    router_task: AbortHandle,
+    /// Those that own the routers.
+    router_tasks: [AbortHandle; 2],
 }
 
 impl Service {
@@ -87,7 +91,7 @@ impl Service {
         }
         let rules = compile_rules(config)?;
         let mut rng = Rng::from_seed(os_seed());
-        let (shared, router_task) = wire_up(config, rules, &mut rng);
+        let (shared, router_tasks) = wire_up(config, rules, &mut rng);
         let mut first_words = JoinSet::new();
         first_words.spawn(async move {
             info!(target: "slim_service", "running service");
@@ -104,7 +108,7 @@ impl Service {
             limits,
             first_words,
             rng,
-            router_task,
+            router_tasks,
         };
         for (server, (listener, serving)) in config.servers.iter().zip(listeners) {
             service.start_listener(server.clone(), listener, serving);
@@ -136,6 +140,7 @@ impl Service {
     /// any more is withdrawn.
     pub(crate) async fn replace_rules(&self, config: &ServiceConfig) -> Result<(), StartError> {
         let rules = compile_rules(config)?;
+        self.shared.older.replace_rules(rules.clone()).await;
         // A service that is stopping has no links whose rules matter.
         let _ = self.shared.router.replace_rules(rules).await;
         Ok(())
@@ -211,18 +216,20 @@ pub(crate) async fn bind(
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.router_task.abort();
+        self.router_tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
-/// Makes the router, its task and what the others share with it.
-fn wire_up(config: &ServiceConfig, rules: Option<Rules>, rng: &mut Rng) -> (Shared, AbortHandle) {
+/// Makes the routers, their tasks and what the others share with them.
+fn wire_up(config: &ServiceConfig, rules: Option<Arc<Rules>>, rng: &mut Rng) -> (Shared, [AbortHandle; 2]) {
     let clock = Clock::start();
     let mut seed = [0; 32];
     rng.fill(&mut seed);
     let router = Router::new(RouterConfig::default(), seed);
     let fib = FibCell::new(router.fib());
     let links = Arc::new(LinkTable::default());
+    let totals = Arc::default();
+    let (older, older_task) = Older::start(rules.clone(), Arc::clone(&totals));
     let (task, handle) = RouterTask::new(router, rules, clock, Arc::clone(&fib), Arc::clone(&links));
     let router_task = tokio::spawn(task.run()).abort_handle();
     let node_id = config
@@ -240,14 +247,15 @@ fn wire_up(config: &ServiceConfig, rules: Option<Rules>, rng: &mut Rng) -> (Shar
         router: handle,
         fib,
         links,
-        totals: Arc::default(),
+        older,
+        totals,
         drain: watch::channel(false).1,
     };
-    (shared, router_task)
+    (shared, [router_task, older_task])
 }
 
 /// The rules of a service; none if it takes everybody. A service that checks who dials needs rules.
-fn compile_rules(config: &ServiceConfig) -> Result<Option<Rules>, StartError> {
+fn compile_rules(config: &ServiceConfig) -> Result<Option<Arc<Rules>>, StartError> {
     if let Some(server) = listener_without_rules(config) {
         return Err(StartError::NoRules {
             service: config.id.to_string(),
@@ -255,10 +263,11 @@ fn compile_rules(config: &ServiceConfig) -> Result<Option<Rules>, StartError> {
         });
     }
     let rules = config.authorization.as_ref().map(access::rules).transpose();
-    rules.map_err(|error| StartError::Rules {
+    let rules = rules.map_err(|error| StartError::Rules {
         service: config.id.to_string(),
         error: Box::new(error),
-    })
+    })?;
+    Ok(rules.map(Arc::new))
 }
 
 /// What is worth a warning of a service that starts: listeners that anybody in the network can read along.

@@ -46,6 +46,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
             "slim-proto",
             "slim-crypto",
             "slim-auth",
+            "slim-older",
             "slim-router",
             "slim-policy",
             "slim-config",
