@@ -367,7 +367,7 @@ impl Session {
 
     /// Sets the time at which the own credential is replaced: before its life is over, not all members at once.
     pub(crate) fn schedule_refresh(&self, shared: &mut Shared, now: Now) {
-        if self.epochs.is_some() && self.is_group() {
+        if self.epochs.is_some() {
             let latest = shared.identity.credential_refresh_secs();
             // A tenth of a shorter life, or most of it would go into refreshing.
             let early = shared.rng.below(REFRESH_SPREAD_SECS.min(latest / 10 + 1));
