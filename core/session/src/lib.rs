@@ -23,6 +23,7 @@ mod presence;
 mod publish;
 mod receive;
 mod rejoin;
+mod rejoin_ack;
 mod remove;
 mod renew;
 mod replay;
