@@ -18,6 +18,7 @@ mod scan;
 use items::{ITEMS, Item, SECTIONS};
 pub(crate) use outcomes::{Outcome, Outcomes};
 use scan::Test;
+pub(crate) use scan::names;
 
 const PAGE: &str = "docs/tutorial-coverage.md";
 

@@ -22,6 +22,10 @@ impl Session {
             .epochs
             .as_ref()
             .is_none_or(|epochs| epochs.key_fits(verified));
+        if key_fits && self.has_left(message) {
+            shared.counters.replayed += 1;
+            return self.answer(shared, now, message, Payload::LeaveReply);
+        }
         if !key_fits || !self.may_send(message, verified) {
             shared.counters.not_authorised += 1;
             if key_fits && self.was_not_told(message) {
@@ -62,6 +66,17 @@ impl Session {
             self.replay.record(&message.source, message.message_id, None);
         }
         self.next_change(shared, now);
+    }
+
+    /// True at the moderator for a departure that was acted upon, asked for again: the reply was lost, and the one who
+    /// left is no member any more (R1).
+    fn has_left(&self, message: &Message) -> bool {
+        self.is_moderator()
+            && message.kind == MessageKind::LeaveRequest
+            && message.session_kind == self.kind
+            && message.metadata.contains_key(LEAVING_SESSION)
+            && !self.roster.contains(&message.source)
+            && self.replay.knows(&message.source)
     }
 
     /// True at the moderator for what only a member says, by somebody who is none: it was removed, and the request

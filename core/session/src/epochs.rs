@@ -8,7 +8,7 @@ use slim_auth::{Identity, Verified, Verifier};
 use slim_crypto::Rng;
 use slim_mls::{Applied, Commit, Group, MlsClient, MlsError, OpenError, Opened};
 use slim_proto::limits::PARKED_COMMITS_MAX;
-use slim_proto::{FullName, GroupUpdate, Message, Now};
+use slim_proto::{FullName, GroupUpdate, Message, Now, UnixTime};
 
 /// Group states kept after a rejoin, for data that was under way (architecture, "Old epochs after a rejoin").
 const PREVIOUS_GROUPS_MAX: usize = 2;
@@ -219,6 +219,14 @@ impl Epochs {
             .filter(|(id, _)| u64::from(*id) > epoch)
             .cloned()
             .collect()
+    }
+
+    /// Subjects whose leaf has a token that is no longer valid.
+    pub(crate) fn expired_members(&self, now: UnixTime) -> Vec<String> {
+        self.group
+            .as_ref()
+            .map(|group| group.expired_members(now))
+            .unwrap_or_default()
     }
 
     /// True if the tree holds exactly the identities that these names belong to.

@@ -225,6 +225,9 @@ impl Session {
                 "the reply names another participant",
             );
         }
+        if let Some(reason) = self.cannot_enter(now, message) {
+            return self.fail_invite(shared, now, InviteStep::KeyPackage, &reason);
+        }
         match self.add_to_tree(now, reply, subject) {
             Ok(mls) => self.admit(shared, now, reply.participant.clone(), subject, mls),
             Err(detail) => self.fail_invite(shared, now, InviteStep::KeyPackage, &detail),

@@ -6,6 +6,7 @@
 //!
 //! The wire rules are those of the session document; its section numbers are cited where they apply.
 
+mod aged;
 mod anycast;
 mod api;
 mod close;
@@ -23,6 +24,7 @@ mod presence;
 mod publish;
 mod receive;
 mod rejoin;
+mod rejoin_ack;
 mod remove;
 mod renew;
 mod replay;

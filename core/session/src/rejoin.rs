@@ -328,10 +328,7 @@ impl Session {
             None => return,
         };
         // Acknowledged either way, or an upstream moderator stays busy for ever (R19).
-        self.answer(shared, now, message, Payload::GroupAck);
-        if !message.is_from_own_kind() {
-            self.acknowledge_once_more(shared, now, message);
-        }
+        self.acknowledge_rejoin(shared, now, message);
         match joined {
             Ok(()) => {
                 shared.timers.cancel(self.id.0, &TimerKey::Repair);
@@ -352,22 +349,11 @@ impl Session {
         }
     }
 
-    /// Upstream takes the acknowledgement of a rejoin for a repetition of the request, since both have the same
-    /// sender and number (wire-session §2.4), drops it, and from then on never changes the group's members again,
-    /// even among its own kind. What it keeps are pairs of full name and number, and it looks for nothing but the
-    /// number in an acknowledgement: so this one comes from the channel's name with the own id, which passes its
-    /// identity check. Seen in `interop/`.
-    fn acknowledge_once_more(&self, shared: &mut Shared, now: Now, reply: &Message) {
-        let mut answer = self.control_message(&reply.source, reply.message_id, Payload::GroupAck);
-        answer.source = self.data.with_id(self.local.id());
-        shared.send_command(now, &answer);
-    }
-
     // ----- both -----
 
     /// Sets the time at which the own credential is replaced: before its life is over, not all members at once.
     pub(crate) fn schedule_refresh(&self, shared: &mut Shared, now: Now) {
-        if self.epochs.is_some() && self.is_group() {
+        if self.epochs.is_some() {
             let latest = shared.identity.credential_refresh_secs();
             // A tenth of a shorter life, or most of it would go into refreshing.
             let early = shared.rng.below(REFRESH_SPREAD_SECS.min(latest / 10 + 1));

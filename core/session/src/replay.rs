@@ -30,6 +30,11 @@ impl Replay {
         self.senders.get(source)?.seen.get(&id).map(Option::as_ref)
     }
 
+    /// True if any message of this sender was acted upon.
+    pub(crate) fn knows(&self, source: &FullName) -> bool {
+        self.senders.contains_key(source)
+    }
+
     /// Remembers a message and its answer.
     pub(crate) fn record(&mut self, source: &FullName, id: u32, answer: Option<Message>) {
         if !self.senders.contains_key(source) && self.senders.len() >= REPLAY_SENDERS_MAX {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use slim_proto::message::metadata::RESERVED;
-use slim_proto::{Command as Payload, FullName, Message, Now, Participant, SessionKind};
+use slim_proto::{Command as Payload, FullName, Message, MessageKind, Now, Participant, SessionKind};
 
 use crate::api::{
     CloseReason, Direction, Event, MembershipChange, MissReason, Outcome, Reliability, SessionId,
@@ -19,6 +19,7 @@ use crate::exchange::{Answered, Awaiting, Exchange, Purpose};
 use crate::invite::Invite;
 use crate::receive::Stream;
 use crate::rejoin::Rejoin;
+use crate::rejoin_ack::RejoinAck;
 use crate::remove::Remove;
 use crate::replay::Replay;
 use crate::roster::Roster;
@@ -109,6 +110,8 @@ pub(crate) struct Session {
     /// Highest epoch that a member has shown, if above the own.
     pub(crate) seen_epoch: u64,
     pub(crate) rejoins_since: (slim_proto::Instant, u32),
+    /// Participant: the acknowledgement of its last rejoin, while it is repeated.
+    pub(crate) rejoin_ack: Option<RejoinAck>,
     /// Moderator: the key package of each member's last rejoin.
     pub(crate) used_key_packages: BTreeMap<FullName, Bytes>,
     /// Moderator: members that were offline since they were last told the roster.
@@ -186,6 +189,7 @@ impl Session {
             heartbeat_forced: false,
             seen_epoch: 0,
             rejoins_since: (now.mono, 0),
+            rejoin_ack: None,
             used_key_packages: BTreeMap::new(),
             untold: BTreeSet::new(),
             window: SendWindow::new(),
@@ -357,7 +361,9 @@ impl Session {
             }
         }
         let Some((key, complete)) = found else {
-            shared.counters.unexpected += 1;
+            if kind != MessageKind::RejoinReply || !self.answer_repeated_reply(shared, now, message) {
+                shared.counters.unexpected += 1;
+            }
             return;
         };
         if self
@@ -604,6 +610,7 @@ impl Session {
             TimerKey::Close => self.on_close_timeout(shared, now),
             TimerKey::Refresh => self.on_refresh_due(shared, now),
             TimerKey::Repair => self.on_repair_due(shared, now),
+            TimerKey::RejoinAck => self.on_rejoin_ack_due(shared, now),
             TimerKey::Evicted => self.end(shared, now, CloseReason::Removed),
             TimerKey::Unverified => debug_assert!(false, "this timer is the endpoint's"),
             TimerKey::Subscription(_)

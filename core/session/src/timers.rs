@@ -23,6 +23,8 @@ pub(crate) enum TimerKey {
     Refresh,
     /// We are behind the group's epoch.
     Repair,
+    /// Acknowledge the own rejoin once more.
+    RejoinAck,
     /// We were told of our removal but not asked to leave.
     Evicted,
     /// The node did not confirm a subscription.
@@ -49,6 +51,7 @@ impl TimerKey {
             Self::Close => "close",
             Self::Refresh => "credential refresh",
             Self::Repair => "epoch repair",
+            Self::RejoinAck => "acknowledgement of a rejoin",
             Self::Evicted => "eviction",
             Self::Subscription(_) => "subscription",
             Self::Invitation(_) => "unanswered invitation",

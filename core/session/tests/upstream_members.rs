@@ -6,6 +6,7 @@ mod common;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use common::{Net, Verdict};
 use slim_proto::{Message, MessageKind};
@@ -100,4 +101,77 @@ fn a_rejoin_at_a_moderator_of_our_own_is_acknowledged_once() {
     let (net, answers) = acknowledgements_of_a_rejoin(None);
     assert_eq!(answers.len(), 1);
     assert_eq!(net.app("alice").endpoint.counters().not_authorised, 0);
+}
+
+/// bob stops to replace his credential, as members of upstream do, until it is past its life.
+fn bob_grows_old(net: &mut Net) {
+    net.filter(|sender, message| {
+        if sender == "bob" && message.kind == MessageKind::RejoinRequest {
+            return Verdict::Drop;
+        }
+        Verdict::Pass
+    });
+    net.advance(Duration::from_secs(3700));
+}
+
+#[test]
+fn an_invitee_of_upstream_that_would_refuse_an_old_credential_is_not_let_into_the_group() {
+    let mut net = Net::with(&["alice", "bob", "carol"]);
+    let session = net.group("alice", true, &["bob"]);
+    bob_grows_old(&mut net);
+    let before = net.snapshot("alice", session);
+    // carol's reply is given to the moderator with the version of upstream.
+    let reply: Rc<RefCell<Option<Message>>> = Rc::default();
+    let seen = Rc::clone(&reply);
+    net.filter(move |_, message| {
+        if message.kind == MessageKind::JoinReply {
+            seen.borrow_mut().replace(message.clone());
+            return Verdict::Drop;
+        }
+        Verdict::Pass
+    });
+    let name = "org/ns/carol".parse().unwrap();
+    let invite = net.command("alice", Command::Invite { session, name }).unwrap();
+    let mut reply = reply.borrow_mut().take().unwrap();
+    reply.version = "3.4.6".to_owned();
+    net.inject("alice", &reply);
+    let Some(Err(OperationError::InviteFailed { step, detail, .. })) = net.result("alice", invite) else {
+        panic!("{:?}", net.result("alice", invite));
+    };
+    assert_eq!(step, InviteStep::KeyPackage);
+    assert!(
+        detail.contains(net.app("bob").identity.subject()) && detail.contains("remove"),
+        "{detail}"
+    );
+    assert_eq!(net.snapshot("alice", session), before, "nothing was committed");
+}
+
+#[test]
+fn an_invitee_of_our_own_joins_a_group_with_an_old_credential() {
+    let mut net = Net::with(&["alice", "bob", "carol"]);
+    let session = net.group("alice", true, &["bob"]);
+    bob_grows_old(&mut net);
+    net.invite("alice", session, "carol").unwrap();
+    net.publish("bob", session, "old and heard").unwrap();
+    assert_eq!(net.texts("carol", session), ["old and heard"]);
+}
+
+#[test]
+fn r19_the_acknowledgement_of_a_rejoin_is_repeated_for_a_moderator_of_upstream_that_asks_only_once() {
+    let (mut net, answers) = acknowledgements_of_a_rejoin(Some("3.4.6"));
+    net.trace.clear();
+    net.advance(Duration::from_secs(30));
+    let again = |(sender, message): &&(String, Message)| {
+        sender == "bob"
+            && message.kind == MessageKind::GroupAck
+            && answers.iter().any(|first| first.message_id == message.message_id)
+    };
+    let again: Vec<_> = net.trace.iter().filter(again).collect();
+    assert_eq!(again.len(), 3 * answers.len());
+    assert!(
+        again
+            .iter()
+            .all(|(_, message)| message.destination == net.name("alice"))
+    );
+    assert_eq!(net.app("bob").endpoint.timer_count(None), 0);
 }

@@ -437,6 +437,25 @@ fn w11_every_leaf_is_replaced_within_the_hour() {
 }
 
 #[test]
+fn w11_both_leaves_of_a_pair_are_replaced_within_the_hour_too() {
+    let mut net = Net::with(&["alice", "bob"]);
+    let session = net.open("alice", pair_config("bob", true));
+    let before = net.snapshot("alice", session).epoch.unwrap();
+    for hour in 1..=3 {
+        net.advance(Duration::from_secs(3600));
+        net.publish("alice", session, "ping").unwrap();
+        net.publish("bob", session, "pong").unwrap();
+        assert!(net.snapshot("alice", session).epoch.unwrap() >= before + 2 * hour);
+        net.assert_agreement(session, &["alice", "bob"]);
+    }
+    assert_eq!(
+        net.texts("alice", session).len() + net.texts("bob", session).len(),
+        6
+    );
+    assert_eq!(net.count("alice", K::GroupWelcome), 1);
+}
+
+#[test]
 fn w12_closing_a_pair_tells_the_peer_alone() {
     let mut net = Net::with(&["alice", "bob"]);
     let session = net.open("alice", pair_config("bob", true));

@@ -19,6 +19,20 @@ pub(super) fn tests(files: &[SourceFile]) -> Vec<Test> {
 }
 
 fn in_file(file: &SourceFile) -> Vec<Test> {
+    let leader = if file.path.ends_with(".py") { "test_" } else { "" };
+    let covering = |name: &str| {
+        let ids = ids(name.strip_prefix(leader)?);
+        (!ids.is_empty()).then(|| Test {
+            file: file.path.clone(),
+            name: name.to_owned(),
+            ids,
+        })
+    };
+    names(file).into_iter().filter_map(covering).collect()
+}
+
+/// The names of all tests of a file.
+pub(crate) fn names(file: &SourceFile) -> Vec<&str> {
     let (declaration, leader) = if file.path.ends_with(".rs") {
         ("fn ", "")
     } else if file.path.ends_with(".py") {
@@ -27,7 +41,7 @@ fn in_file(file: &SourceFile) -> Vec<Test> {
         return Vec::new();
     };
     let lines: Vec<&str> = file.text.lines().map(str::trim).collect();
-    let mut tests = Vec::new();
+    let mut names = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         let line = line.strip_prefix("async ").unwrap_or(line);
         let Some(name) = line
@@ -36,20 +50,12 @@ fn in_file(file: &SourceFile) -> Vec<Test> {
         else {
             continue;
         };
-        let Some(rest) = name.strip_prefix(leader) else {
-            continue;
-        };
-        let ids = ids(rest);
         // A helper of Rust may be called what it likes; only functions with the attribute are run.
-        if !ids.is_empty() && (leader == "test_" || is_rust_test(&lines[..index])) {
-            tests.push(Test {
-                file: file.path.clone(),
-                name: name.to_owned(),
-                ids,
-            });
+        if name.starts_with(leader) && (leader == "test_" || is_rust_test(&lines[..index])) {
+            names.push(name);
         }
     }
-    tests
+    names
 }
 
 /// Whether one of the attributes that end these lines makes the next item a test.

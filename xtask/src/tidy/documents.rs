@@ -1,12 +1,14 @@
 //! Rules about documents: what they name exists, and what code cites stands in them.
 
 use super::Finding;
+use crate::coverage;
 use crate::workspace::SourceFile;
 
 /// Checks all documents against all files.
 pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = invariant_numbers(files);
     findings.extend(named_paths(files));
+    findings.extend(named_tests(files));
     findings
 }
 
@@ -54,6 +56,34 @@ fn named_paths(files: &[SourceFile]) -> Vec<Finding> {
                     findings.push(Finding {
                         place: format!("{}:{}", file.path, index + 1),
                         rule: format!("there is no {path}"),
+                    });
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// A test that a document names in back quotes, as `file::test`, exists and is run.
+fn named_tests(files: &[SourceFile]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|file| file.path.ends_with(".md")) {
+        for (index, line) in file.text.lines().enumerate() {
+            for text in line.split('`').skip(1).step_by(2) {
+                let Some((path, test)) = text.split_once("::") else {
+                    continue;
+                };
+                if !is_path(path) {
+                    continue;
+                }
+                let known = files
+                    .iter()
+                    .find(|file| file.path == path)
+                    .is_some_and(|file| coverage::names(file).contains(&test));
+                if !known {
+                    findings.push(Finding {
+                        place: format!("{}:{}", file.path, index + 1),
+                        rule: format!("there is no test {text}"),
                     });
                 }
             }
@@ -117,6 +147,27 @@ mod tests {
         ];
         let rules: Vec<_> = check(&files).into_iter().map(|finding| finding.rule).collect();
         assert_eq!(rules, ["there is no core/a/src/b.rs", "there is no docs/c.md"]);
+    }
+
+    #[test]
+    fn tests_that_documents_name_exist_and_are_run() {
+        let text = "Rows: `core/a/tests/t.rs::it_works`, `interop/tests/t.py::test_it`, `slim::Service`.\n\
+            But `core/a/tests/t.rs::helper`, `core/a/tests/t.rs::gone` and `core/a/tests/u.rs::it_works` are not.\n";
+        let files = [
+            file("docs/rows.md", text),
+            file(
+                "core/a/tests/t.rs",
+                "//! Doc.\n#[test]\nfn it_works() {}\nfn helper() {}\n",
+            ),
+            file("interop/tests/t.py", "def test_it(world):\n    pass\n"),
+        ];
+        let rules: Vec<_> = check(&files).into_iter().map(|finding| finding.rule).collect();
+        let missing = [
+            "core/a/tests/t.rs::helper",
+            "core/a/tests/t.rs::gone",
+            "core/a/tests/u.rs::it_works",
+        ];
+        assert_eq!(rules, missing.map(|test| format!("there is no test {test}")));
     }
 
     fn file(path: &str, text: &str) -> SourceFile {

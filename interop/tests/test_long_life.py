@@ -1,0 +1,125 @@
+"""Encrypted sessions of both implementations past the hour that a credential lives, with an hour in a minute.
+
+3.3.8 never replaces the credential in its leaf of the encrypted group, and judges the leaves of others at each message.
+Ours replace theirs in time, and judge a leaf once, when it comes in. What follows from that is what these tests show;
+docs/upstream-behaviours.md says it in words.
+"""
+
+import pytest
+from faked_time import clock  # noqa: F401  (a fixture)
+from peers import OURS, UPSTREAM, PeerError
+
+# In faked time: a third of a second.
+INTERVAL_MS = 20_000
+RETRIES = 5
+CREDENTIAL_MINUTES = 60
+
+
+class Circle:
+    """The sessions of everybody in one group or pair, and who heard whom."""
+
+    def __init__(self, sessions: list) -> None:
+        self.sessions = sessions
+        self.rounds = 0
+
+    def heard(self, patience: float) -> set[tuple[str, str]]:
+        """Everybody says something; returns who heard whom, by the last word of the names."""
+        self.rounds += 1
+        requests = []
+        for session in self.sessions:
+            text = f"{session.peer.title} {self.rounds}"
+            requests.append((session, text, session.peer.begin("publish", session=session.number, text=text)))
+        heard = set()
+        for session, text, request in requests:
+            try:
+                session.peer.answer(request)
+            except PeerError:
+                pass  # ours says so when somebody could not read it; who it was is what counts here
+            for other in self.sessions:
+                if other is not session and hears(other, text, patience):
+                    heard.add((last(session), last(other)))
+        return heard
+
+    def everybody(self) -> set[tuple[str, str]]:
+        return {(last(a), last(b)) for a in self.sessions for b in self.sessions if a is not b}
+
+    def between(self, *kinds: str) -> set[tuple[str, str]]:
+        """Pairs of speaker and listener of these kinds."""
+        return {
+            (last(a), last(b))
+            for a in self.sessions
+            for b in self.sessions
+            if a is not b and (a.peer.kind, b.peer.kind) == kinds
+        }
+
+
+def last(session) -> str:
+    return session.peer.name.rsplit("/", 1)[-1]
+
+
+def hears(session, text: str, patience: float) -> bool:
+    try:
+        session.peer.wait_for("message", deadline=patience, session=session.number, text=text)
+    except AssertionError:
+        return False
+    return True
+
+
+def group(world, node, clock, name: str, kinds: list[str]) -> Circle:
+    peers = [world.peer(kind, f"{name}-{number}", node, environment=clock.environment) for number, kind in enumerate(kinds)]
+    moderator = peers[0].open("group", world.name(name), interval_ms=INTERVAL_MS, retries=RETRIES)
+    return Circle([moderator, *(moderator.invite(peer) for peer in peers[1:])])
+
+
+def pair(world, node, clock, name: str, kinds: list[str]) -> Circle:
+    peers = [world.peer(kind, f"{name}-{number}", node, environment=clock.environment) for number, kind in enumerate(kinds)]
+    initiator = peers[0].open("point_to_point", peers[1].name, interval_ms=INTERVAL_MS, retries=RETRIES)
+    return Circle([initiator, peers[1].joined()])
+
+
+def test_sessions_of_both_past_the_hour_of_a_credential(world, clock):  # noqa: F811
+    node = world.node(OURS)
+    ours = group(world, node, clock, "ours", [OURS, UPSTREAM, OURS, UPSTREAM])
+    theirs = group(world, node, clock, "theirs", [UPSTREAM, OURS, UPSTREAM])
+    pairs = [pair(world, node, clock, "call", [OURS, UPSTREAM]), pair(world, node, clock, "called", [UPSTREAM, OURS])]
+    circles = [ours, theirs, *pairs]
+    formed = clock.minutes()
+    for minutes in (20, 40):
+        clock.wait_until(formed + minutes)
+        for circle in circles:
+            assert circle.heard(patience=10) == circle.everybody(), f"at {minutes} minutes"
+    clock.wait_until(formed + CREDENTIAL_MINUTES + 3)
+    for circle in circles:
+        # Whoever is ours hears everybody and is heard by everybody; of 3.3.8 nobody hears another.
+        assert circle.heard(patience=3) == circle.everybody() - circle.between(UPSTREAM, UPSTREAM)
+    a_moderator_of_ours_goes_on(world, node, clock, ours)
+    a_moderator_of_upstream_admits_nobody(world, node, clock, theirs)
+
+
+def a_moderator_of_ours_goes_on(world, node, clock, circle: Circle) -> None:
+    moderator = circle.sessions[0]
+
+    def newcomer(kind: str, name: str):
+        return world.peer(kind, name, node, environment=clock.environment)
+
+    circle.sessions.append(moderator.invite(newcomer(OURS, "late")))
+    assert circle.heard(patience=3) == circle.everybody() - circle.between(UPSTREAM, UPSTREAM)
+    late = newcomer(UPSTREAM, "later")
+    with pytest.raises(PeerError, match="credentials that have expired.*remove and invite them again"):
+        moderator.peer.ask("invite", session=moderator.number, name=late.name)
+    # The remedy that the error names: out and in again, which is a new credential.
+    old = [session for session in circle.sessions if session.peer.kind == UPSTREAM]
+    for session in old:
+        moderator.remove(session.peer)
+        session.expect_closed()
+        circle.sessions.remove(session)
+    for peer in [*(session.peer for session in old), late]:
+        circle.sessions.append(moderator.invite(peer))
+    assert circle.heard(patience=10) == circle.everybody()
+
+
+def a_moderator_of_upstream_admits_nobody(world, node, clock, circle: Circle) -> None:
+    moderator = circle.sessions[0]
+    vain = world.peer(OURS, "vain", node, environment=clock.environment)
+    with pytest.raises(PeerError, match="token invalid"):
+        moderator.peer.ask("invite", session=moderator.number, name=vain.name)
