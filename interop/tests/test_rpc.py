@@ -1,4 +1,4 @@
-"""SlimRPC with the published package: each side calls and serves, one to one and in a group."""
+"""SlimRPC with the published package: it and both of ours call and serve, one to one and in a group."""
 
 import itertools
 import json
@@ -7,10 +7,14 @@ import subprocess
 import threading
 
 import pytest
-from peers import OURS, ROOT, SECRET, TARGET, UPSTREAM, UPSTREAM_PYTHON, Process
+from peers import OUR_PACKAGE, OUR_PYTHON, OURS, ROOT, SECRET, TARGET, UPSTREAM, UPSTREAM_PYTHON, Process
 
 RPC = os.environ.get("SLIM_RPC_EXAMPLE", str(TARGET / "debug/examples/rpc"))
-COMMANDS = {OURS: [RPC], UPSTREAM: [UPSTREAM_PYTHON, str(ROOT / "interop/rpc_338.py")]}
+COMMANDS = {
+    OURS: [RPC],
+    OUR_PACKAGE: [OUR_PYTHON, str(ROOT / "interop/rpc_package.py")],
+    UPSTREAM: [UPSTREAM_PYTHON, str(ROOT / "interop/rpc_338.py")],
+}
 
 # What a call of each kind gives, whoever asks and whoever answers.
 EXPECTED = [
@@ -73,7 +77,17 @@ def programs(world):
 
 @pytest.mark.parametrize("node", [OURS, UPSTREAM], ids=lambda node: f"node {node}")
 @pytest.mark.parametrize(
-    ("caller", "server"), [(OURS, UPSTREAM), (UPSTREAM, OURS), (OURS, OURS)], ids=lambda kind: kind
+    ("caller", "server"),
+    [
+        (OURS, UPSTREAM),
+        (UPSTREAM, OURS),
+        (OURS, OURS),
+        (OUR_PACKAGE, UPSTREAM),
+        (UPSTREAM, OUR_PACKAGE),
+        (OUR_PACKAGE, OURS),
+        (OURS, OUR_PACKAGE),
+    ],
+    ids=lambda kind: kind,
 )
 def test_every_kind_of_call_and_every_way_to_fail(world, programs, caller, server, node):
     programs, prefix = programs
@@ -87,7 +101,13 @@ def test_every_kind_of_call_and_every_way_to_fail(world, programs, caller, serve
 
 @pytest.mark.parametrize(
     ("caller", "servers"),
-    [(OURS, (UPSTREAM, OURS)), (UPSTREAM, (OURS, OURS)), (UPSTREAM, (OURS, UPSTREAM))],
+    [
+        (OURS, (UPSTREAM, OURS)),
+        (UPSTREAM, (OURS, OURS)),
+        (UPSTREAM, (OURS, UPSTREAM)),
+        (OUR_PACKAGE, (UPSTREAM, OUR_PACKAGE, OURS)),
+        (UPSTREAM, (OUR_PACKAGE, UPSTREAM)),
+    ],
     ids=lambda kinds: kinds if isinstance(kinds, str) else "+".join(kinds),
 )
 def test_a_group_of_servers_answers_one_caller(world, programs, caller, servers):
