@@ -2,7 +2,7 @@
 //! messages and time, and the handles that applications hold.
 //!
 //! A client makes a [`Channel`] to one server, or a [`GroupChannel`] to several at once. A server registers methods on a
-//! [`Server`] and serves. Requests and responses are serialised messages; generated stubs put types on top.
+//! [`Server`] and serves. Requests and responses are serialised messages; generated stubs put types on top, by [`typed`].
 
 mod call;
 mod channel;
@@ -10,6 +10,7 @@ mod channel_task;
 mod group_channel;
 mod server;
 mod server_task;
+pub mod typed;
 
 pub use call::{CallOptions, Requests, Responses};
 pub use channel::Channel;
