@@ -7,13 +7,27 @@ import subprocess
 import threading
 
 import pytest
-from peers import OUR_PACKAGE, OUR_PYTHON, OURS, ROOT, SECRET, TARGET, UPSTREAM, UPSTREAM_PYTHON, Process
+from peers import (
+    EARLIER_PYTHON,
+    OUR_PACKAGE,
+    OUR_PYTHON,
+    OURS,
+    ROOT,
+    SECRET,
+    TARGET,
+    UPSTREAM,
+    UPSTREAM_PYTHON,
+    V141,
+    Process,
+    require_earlier,
+)
 
 RPC = os.environ.get("SLIM_RPC_EXAMPLE", str(TARGET / "debug/examples/rpc"))
 COMMANDS = {
     OURS: [RPC],
     OUR_PACKAGE: [OUR_PYTHON, str(ROOT / "interop/rpc_package.py")],
     UPSTREAM: [UPSTREAM_PYTHON, str(ROOT / "interop/rpc_338.py")],
+    V141: [EARLIER_PYTHON[V141], str(ROOT / "interop/rpc_338.py")],
 }
 
 # What a call of each kind gives, whoever asks and whoever answers.
@@ -36,6 +50,8 @@ class RpcProgram(Process):
     def __init__(self, kind: str, node, mode: str, *names: str) -> None:
         endpoint = node.endpoint.removeprefix("http://")
         settings = {"SLIM_ENDPOINT": endpoint, "SLIM_SECRET": SECRET, "RUST_LOG": os.environ.get("PEER_LOG", "info")}
+        if kind in EARLIER_PYTHON:
+            require_earlier(kind)
         super().__init__(f"{mode} {names[0]} ({kind})", [*COMMANDS[kind], mode, *names], settings, subprocess.PIPE)
         self.lines: list[dict] = []
         self.readers.append(threading.Thread(target=self._read_lines, daemon=True))
@@ -119,3 +135,15 @@ def test_a_group_of_servers_answers_one_caller(world, programs, caller, servers)
         programs.serve(kind, node, names[-1])
     answers = {f"{prefix}/{name}": "hello" for name in names}
     assert programs.call(caller, node, *names) == [{"group": answers}]
+
+
+def test_applications_of_1x_call_each_other_through_our_node(world, programs):
+    """1.4.1; 1.0.1 has no calls."""
+    programs, prefix = programs
+    node = world.node(OURS)
+    serving = [programs.serve(V141, node, name) for name in ("server-0", "server-1")]
+    assert programs.call(V141, node, "server-0") == EXPECTED
+    (called,) = [line for line in serving[0].lines if "caller" in line]
+    assert called["metadata"].get("trace") == "42"
+    answers = {f"{prefix}/{name}": "hello" for name in ("server-0", "server-1")}
+    assert programs.call(V141, node, "server-0", "server-1") == [{"group": answers}]
