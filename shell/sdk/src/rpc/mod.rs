@@ -2,7 +2,8 @@
 //! messages and time, and the handles that applications hold.
 //!
 //! A client makes a [`Channel`] to one server, or a [`GroupChannel`] to several at once. A server registers methods on a
-//! [`Server`] and serves; [`Serving`] is the same for who runs handlers elsewhere. Requests and responses are serialised messages; generated stubs put types on top.
+//! [`Server`] and serves; [`Serving`] is the same for who runs handlers elsewhere. Requests and responses are serialised
+//! messages; generated stubs put types on top, by [`typed`].
 
 mod call;
 mod channel;
@@ -12,6 +13,7 @@ mod served_call;
 mod server;
 mod server_task;
 mod serving;
+pub mod typed;
 
 pub use call::{CallOptions, GroupClosed, Requests, Responses};
 pub use channel::Channel;
