@@ -1,6 +1,6 @@
-"""Stubs of `slim rpc generate`: Rust and the published Python package call and serve each other.
+"""Stubs of `slim rpc generate`: Rust, our Python package and the published one call and serve each other.
 
-Rust and Python are generated from the same files.
+Rust and Python are generated from the same files; both packages run the same generated Python.
 """
 
 import itertools
@@ -10,12 +10,12 @@ import subprocess
 import threading
 
 import pytest
-from peers import OURS, ROOT, SECRET, TARGET, UPSTREAM, UPSTREAM_PYTHON, Process
+from peers import OUR_PACKAGE, OUR_PYTHON, OURS, ROOT, SECRET, TARGET, UPSTREAM, UPSTREAM_PYTHON, Process
 
 RUST = os.environ.get("SLIM_STUBS_EXAMPLE", str(TARGET / "debug/examples/orders"))
 PYTHON = str(ROOT / "interop/orders.py")
 STUBS = ROOT / "shell/rpcgen/tests/golden/python"
-COMMANDS = {OURS: [RUST], UPSTREAM: [UPSTREAM_PYTHON, PYTHON]}
+COMMANDS = {OURS: [RUST], OUR_PACKAGE: [OUR_PYTHON, PYTHON], UPSTREAM: [UPSTREAM_PYTHON, PYTHON]}
 
 numbers = itertools.count(1)
 
