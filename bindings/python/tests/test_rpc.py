@@ -19,6 +19,8 @@ from slim_bindings import (
     StreamMessage,
 )
 from support import application, run
+from test_identity import application as signing
+from test_identity import nameless, provider, verifier
 
 
 def test_the_four_kinds_of_calls(endpoint: str) -> None:
@@ -127,6 +129,28 @@ def test_a_handler_knows_who_calls_what_came_along_and_how_long_there_is(endpoin
             # Without a limit there are ten hours.
             await channel.call_unary_async(SERVICE, "Look", b"")
             assert server.calls.contexts[1].remaining_time() > datetime.timedelta(hours=9)
+
+    run(scenario())
+
+
+def test_a_handler_knows_who_vouches_for_its_caller() -> None:
+    async def scenario() -> None:
+        client = await signing(provider("client", issuer="https://issuer"), verifier(issuer="https://issuer"))
+        app = await signing(provider("server", issuer="https://issuer"), verifier(issuer="https://issuer"))
+        server, seen = Server(app, app.local_name), []
+
+        async def look(request: bytes, context: Context) -> bytes:
+            seen.append((context.peer_subject(), context.peer_issuer()))
+            return b""
+
+        server.register_unary_unary(SERVICE, "Look", look)
+        serving = asyncio.create_task(server.serve_async())
+        async with Channel(client, nameless(app)) as channel:
+            await channel.call_unary_async(SERVICE, "Look", b"")
+        ((subject, issuer),) = seen
+        assert subject.startswith("client") and issuer == "https://issuer"
+        await server.shutdown_async()
+        await serving
 
     run(scenario())
 

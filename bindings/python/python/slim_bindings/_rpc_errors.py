@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import enum
 
-from slim_bindings._names import PyName
-
 
 class RpcCode(enum.Enum):
     """The status codes of gRPC."""
@@ -51,9 +49,9 @@ class _Rpc(RpcError):
 
 
 class _MulticastRpc(RpcError):
-    """One server of a group, ``origin``, ended its part like this; the call goes on for the others."""
+    """One server of a group, ``origin`` (``org/ns/app``), ended its part like this; the call goes on for the others."""
 
-    def __init__(self, origin: PyName, code: RpcCode, message: str, details: bytes | None = None) -> None:
+    def __init__(self, origin: str, code: RpcCode, message: str, details: bytes | None = None) -> None:
         self.origin = origin
         self.code = _code(code)
         self.message = message
@@ -65,12 +63,12 @@ class _MulticastSessionClosed(RpcError):
     """The group ended under the call: ``completed`` of ``total`` servers had finished, those of ``received``; those of
     ``missing`` had not."""
 
-    def __init__(self, completed: int, total: int, received: list[PyName], missing: list[PyName]) -> None:
+    def __init__(self, completed: int, total: int, received: list[str], missing: list[str]) -> None:
         self.completed = completed
         self.total = total
         self.received = received
         self.missing = missing
-        names = ", ".join(str(name) for name in missing)
+        names = ", ".join(missing)
         super().__init__(f"the group ended after {completed} of {total} servers had finished; missing: {names}")
 
 

@@ -158,8 +158,13 @@ _name_kinds(MulticastStreamMessage, DATA=_MulticastData, ERROR=_MulticastError, 
 def failure(arrived: native.RpcFailure) -> RpcError:
     """The exception for what the native half says."""
     if arrived.source is not None:
-        return RpcError.MulticastRpc(PyName._of(arrived.source), RpcCode(arrived.code), arrived.message)
+        return RpcError.MulticastRpc(_text(arrived.source), RpcCode(arrived.code), arrived.message)
     if arrived.closed is not None:
-        completed, missing = ([PyName._of(name) for name in names] for names in arrived.closed)
+        completed, missing = ([_text(name) for name in names] for names in arrived.closed)
         return RpcError.MulticastSessionClosed(len(completed), len(completed) + len(missing), completed, missing)
     return RpcError.Rpc(RpcCode(arrived.code), arrived.message)
+
+
+def _text(name: tuple[str, str, str, int]) -> str:
+    """Servers of a group are told apart by their names without id."""
+    return "/".join(name[:3])
