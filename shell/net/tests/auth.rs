@@ -16,6 +16,7 @@ use common::{Directory, within};
 use gate::{Server, keys_at, provider, static_jwt};
 use http::StatusCode;
 use serde_json::{Value, json};
+use slim_net::grpc::{PATH, PATH_0_4};
 use slim_net::{Code, ConnectionEnd, DialError};
 use slim_policy::AuthMethod;
 use tokens::{Issuer, claims, jwks, now, with};
@@ -84,15 +85,18 @@ async fn a_refusal_is_a_plain_http_answer_without_body() {
         ),
     ] {
         let server = Server::start(auth).await;
-        let response = server.bare_call(header.as_deref()).await;
-        assert_eq!(response.status(), status);
-        let shown = response
-            .headers()
-            .get("www-authenticate")
-            .map(|value| value.to_str().unwrap());
-        assert_eq!(shown, challenge);
-        assert!(response.headers().get("grpc-status").is_none());
-        assert!(response.body().is_end_stream(), "no body");
+        // Applications of 0.4 show the same.
+        for path in [PATH, PATH_0_4] {
+            let response = server.bare_call(path, header.as_deref()).await;
+            assert_eq!(response.status(), status, "{path}");
+            let shown = response
+                .headers()
+                .get("www-authenticate")
+                .map(|value| value.to_str().unwrap());
+            assert_eq!(shown, challenge);
+            assert!(response.headers().get("grpc-status").is_none());
+            assert!(response.body().is_end_stream(), "no body");
+        }
     }
 }
 

@@ -1,30 +1,22 @@
-//! Applications of 0.4 and 1.x on a node, seen from bare links.
+//! Applications of 0.4 and 1.x that a node serves, seen from bare links.
 
 mod common;
-// Not a part of `common`, which the SDK's tests use too: they have not what these need.
-#[path = "common/older.rs"]
 mod older_peer;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{RawPeer, frame, full_name, message, open_server, start, strict_server, within};
-use older_peer::{
-    BOTH, Ending, GROUP_1_4, OlderPeer, TUTORIAL_0_4, lines, link_request, parts, publish, subscription,
-    subscription_0_6,
+use common::{RawPeer, frame, full_name, message, open_server, start, strict_server};
+use older_peer::messages::{
+    BOTH, GROUP_1_4, TUTORIAL_0_4, lines, link_request, parts, publish, subscription,
 };
-use slim_config::{NodeConfig, ServerConfig};
-use slim_node::{Node, NodeCounters};
+use older_peer::{Ending, OlderPeer, contains, listening, until};
 use slim_older::{Dialect, Key, Kind, View};
 use tokio::time::Instant;
 
 const NAME: &str = "org/ns/app";
-
-/// A name for each probe, so that no link gets another's.
-static PROBES: AtomicU64 = AtomicU64::new(0);
 
 #[tokio::test]
 async fn equal_names_in_three_generations_never_see_each_others_messages() {
@@ -115,33 +107,6 @@ async fn a_1_x_link_is_answered_and_one_that_only_subscribes_is_served_too() {
 }
 
 #[tokio::test]
-async fn what_is_of_no_generation_that_is_served_is_refused_by_its_rule() {
-    let server = ServerConfig {
-        negotiation_timeout: Duration::from_secs(1),
-        ..strict_server()
-    };
-    let (node, address) = start(server).await;
-    // Today's wire without negotiation, and a link that says nothing, end as a refused negotiation does.
-    let mut early = OlderPeer::connect(address, Dialect::V1).await;
-    early
-        .send(frame(&message(&full_name(NAME), 1, 1, "too early")).into_bytes())
-        .await;
-    assert_eq!(early.end().await, Ending::Status("0".into()));
-    for dialect in BOTH {
-        let before = Instant::now();
-        let mut silent = OlderPeer::connect(address, dialect).await;
-        assert_eq!(silent.end().await, Ending::Status("0".into()));
-        assert!(before.elapsed() >= Duration::from_secs(1));
-    }
-    assert_eq!(node.counters()[0].negotiations_failed, 3);
-    // 0.6 would come back at once; it is held still.
-    let mut v0_6 = OlderPeer::connect(address, Dialect::V1).await;
-    v0_6.send(subscription_0_6(NAME)).await;
-    until(&node, |counters| counters.older.links_held == 1).await;
-    stays_silent(&mut v0_6).await;
-}
-
-#[tokio::test]
 async fn nonsense_is_counted_and_its_link_stays() {
     for dialect in BOTH {
         let (node, address) = start(strict_server()).await;
@@ -150,53 +115,13 @@ async fn nonsense_is_counted_and_its_link_stays() {
             peer.send(Bytes::from_static(nonsense)).await;
         }
         let mut sender = OlderPeer::connect(address, dialect).await;
-        until(&node, |NodeCounters { older, .. }| {
+        until(&node, |counters| {
+            let older = &counters.older;
             older.messages.malformed == 2 && older.messages.ignored >= 2
         })
         .await;
         sender.send(publish(dialect, NAME, 7, 1, b"still")).await;
         assert!(contains(&peer.next().await, b"still"), "{dialect:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_listener_without_legacy_refuses_gently() {
-    let server = ServerConfig {
-        legacy: false,
-        ..open_server()
-    };
-    let (node, address) = start(server).await;
-    // 0.4 tries some times with pauses, and then shows the reason.
-    let Err(refusal) = OlderPeer::try_connect(address, Dialect::V0_4).await else {
-        panic!("served")
-    };
-    assert_eq!(refusal["grpc-status"], "12");
-    assert!(
-        refusal["grpc-message"]
-            .to_str()
-            .unwrap()
-            .contains("legacy: false")
-    );
-    // 1.x comes back at once, for ever, when it is sent away.
-    let mut held = Vec::new();
-    for _ in 0..3 {
-        let mut peer = OlderPeer::connect(address, Dialect::V1).await;
-        peer.send(link_request("0f8fad5b-d9cb-469f-a165-70867728950e"))
-            .await;
-        peer.send(subscription(Dialect::V1, NAME, 7, 1)).await;
-        held.push(peer);
-    }
-    until(&node, |counters| counters.older.links_held == 3).await;
-    for peer in &mut held {
-        stays_silent(peer).await;
-    }
-    assert_eq!(node.counters()[0].older.v1_links, 0);
-    // Today's applications notice nothing.
-    let mut today = RawPeer::connect(address, NAME).await;
-    today.subscribe(&full_name(NAME)).await;
-    within(node.drain(Duration::from_secs(10))).await.unwrap();
-    for peer in &mut held {
-        assert_eq!(peer.end().await, Ending::Status("0".into()));
     }
 }
 
@@ -271,81 +196,6 @@ async fn one_stopped_reader_delays_no_other_older_link_and_is_closed_in_the_end(
     until(&node, |counters| counters.queue_full > 0).await;
 }
 
-#[tokio::test]
-async fn rules_that_do_not_allow_everything_hold_older_links_still() {
-    let config = |authorization: &str| {
-        let text = format!(
-            "services: {{slim/0: {{dataplane: {{servers: [{{endpoint: '127.0.0.1:0', tls: {{insecure: true}}}}]}}, \
-             authorization: {authorization}}}}}"
-        );
-        NodeConfig::from_yaml_text(&text).unwrap().config
-    };
-    let open = config("{default: allow}");
-    let narrow = config("{rules: [{match: any, subscribe: 'org/ns/*', publish: 'org/ns/*'}]}");
-    let mut node = Node::start(&open, Vec::new()).await.unwrap();
-    let address = node.local_addresses()[0];
-    let mut served = Vec::new();
-    for dialect in BOTH {
-        served.push(listening(address, dialect, NAME, 7).await);
-    }
-    let before = node.counters()[0].older;
-    // Under new rules they are sent away once, and held still when they come back.
-    within(node.change(&open, &narrow)).await.unwrap();
-    for peer in &mut served {
-        assert!(matches!(peer.end().await, Ending::Reset(_)), "{:?}", peer.dialect);
-    }
-    let mut held = Vec::new();
-    for dialect in BOTH {
-        let mut peer = OlderPeer::connect(address, dialect).await;
-        peer.send(subscription(dialect, NAME, 7, 1)).await;
-        held.push(peer);
-    }
-    let counters = until(&node, |counters| counters.older.links_held == 2)
-        .await
-        .older;
-    assert_eq!(
-        (counters.v0_4_links, counters.v1_links),
-        (before.v0_4_links, before.v1_links)
-    );
-    for peer in &mut held {
-        stays_silent(peer).await;
-    }
-}
-
-/// A link that is subscribed, whatever its dialect acknowledges: another one has reached it.
-async fn listening(address: SocketAddr, dialect: Dialect, name: &str, id: u64) -> OlderPeer {
-    let mut peer = OlderPeer::named(address, dialect, name, id).await;
-    let probe = &format!("org/ns/probe {}", PROBES.fetch_add(1, Ordering::Relaxed));
-    peer.subscribe(probe, 1, 8).await;
-    let mut other = OlderPeer::connect(address, dialect).await;
-    let probing = async {
-        let mut pause = tokio::time::interval(Duration::from_millis(20));
-        for number in 0.. {
-            pause.tick().await;
-            other
-                .send(publish(
-                    dialect,
-                    probe,
-                    1,
-                    256,
-                    format!("probe {number};").as_bytes(),
-                ))
-                .await;
-            if number > 1000 {
-                panic!("not subscribed");
-            }
-        }
-    };
-    tokio::select! {
-        () = probing => {}
-        got = peer.next() => assert!(contains(&got, b"probe")),
-    }
-    // The probes that are still on their way come before this one, which nobody else gets.
-    other.send(publish(dialect, probe, 1, 256, b"last probe")).await;
-    while !contains(&peer.next().await, b"last probe") {}
-    peer
-}
-
 /// A recorded application: its link, and what it got before the recorded one did.
 struct Replayed {
     link: OlderPeer,
@@ -392,29 +242,4 @@ async fn replay(address: SocketAddr, dialect: Dialect, recording: &str) -> usize
         delivered += 1;
     }
     delivered
-}
-
-/// Nothing comes, and the call stays open, while the node does other things.
-async fn stays_silent(peer: &mut OlderPeer) {
-    let some_time = Duration::from_millis(300);
-    let got = tokio::time::timeout(some_time, peer.end()).await;
-    assert!(got.is_err(), "{got:?}");
-}
-
-async fn until(node: &Node, condition: impl Fn(&NodeCounters) -> bool) -> NodeCounters {
-    within(async {
-        let mut look = tokio::time::interval(Duration::from_millis(5));
-        loop {
-            let counters = node.counters()[0];
-            if condition(&counters) {
-                return counters;
-            }
-            look.tick().await;
-        }
-    })
-    .await
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
 }

@@ -38,7 +38,7 @@ pub(super) fn objection(
     } else if !is_grpc {
         Some(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE))
     } else if service == Some(Service::PubSub) && !settings.serves_0_4 {
-        // Its dialers pause between attempts, give up in the end and then show this text (wire-routing B1).
+        // Its dialers pause between attempts and give up in the end (wire-routing B1).
         let text = "this listener does not serve applications of 0.4 (legacy: false)";
         Some(refused(&Status::new(Code::UNIMPLEMENTED, text)))
     } else if request

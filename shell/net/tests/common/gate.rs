@@ -14,7 +14,6 @@ use bytes::Bytes;
 use http::{Method, Request};
 use serde_json::{Value, json};
 use slim_config::{ClientConfig, ServerConfig};
-use slim_net::grpc::PATH;
 use slim_net::listen::ConnectionLimits;
 use slim_net::{
     Accepted, Authenticator, ConnectionEnd, ConnectionSettings, DialError, Listener, dial, serve_connection,
@@ -127,13 +126,13 @@ impl Server {
     }
 
     /// A call by a bare HTTP/2 client.
-    pub async fn bare_call(&self, authorization: Option<&str>) -> http::Response<h2::RecvStream> {
+    pub async fn bare_call(&self, path: &str, authorization: Option<&str>) -> http::Response<h2::RecvStream> {
         let socket = TcpStream::connect(self.address).await.unwrap();
         let (send, connection) = h2::client::handshake(socket).await.unwrap();
         tokio::spawn(async move { drop(connection.await) });
         let mut request = Request::builder()
             .method(Method::POST)
-            .uri(format!("http://{}{PATH}", self.address))
+            .uri(format!("http://{}{path}", self.address))
             .header("content-type", "application/grpc");
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);

@@ -71,7 +71,6 @@ pub(crate) async fn hold(shared: &Shared, why: Unserved, arrival: Arrival) {
         warn!(%peer, not_logged, "a link is not served: {why}");
     }
     if place.is_ok() {
-        reader.accept_large_frames();
         tokio::select! {
             end = unheard(&mut reader) => debug!(%peer, reason = %end, "held link ended"),
             () = sleep(OLDER_HELD_TIME) => debug!(%peer, "held link ended: its time is over"),
@@ -81,14 +80,92 @@ pub(crate) async fn hold(shared: &Shared, why: Unserved, arrival: Arrival) {
     writer.finish(&Status::ok());
 }
 
-/// Reads on, so that the peer's end is noticed, and drops what comes.
+/// Reads on, so that the peer's end is noticed, and drops what comes. A large message is not read: no memory is kept
+/// for it, and the peer's window stays closed from there on.
 async fn unheard(reader: &mut FrameReader) -> LinkEnd {
     loop {
         for _ in 0..FRAMES_PER_TURN {
-            if let Err(end) = reader.next().await {
-                return end;
+            match reader.next().await {
+                Ok(_) => {}
+                Err(LinkEnd::Deframe(_)) => std::future::pending().await,
+                Err(end) => return end,
             }
         }
         yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use bytes::Bytes;
+    use slim_config::{ClientConfig, ServerConfig};
+    use slim_net::{Dialed, dial};
+    use slim_proto::limits::OLDER_HELD_MAX;
+    use slim_proto::{Egress, Frame};
+    use tokio::time::{Instant, interval};
+
+    use crate::Node;
+
+    /// A node that serves no older wires.
+    async fn refusing() -> (Node, SocketAddr) {
+        let server = ServerConfig {
+            legacy: false,
+            ..ServerConfig::insecure("127.0.0.1:0".parse().unwrap())
+        };
+        let node = Node::serve(server).await.unwrap();
+        let address = node.local_addresses()[0];
+        (node, address)
+    }
+
+    /// A link whose first message is the negotiation of 1.4 (wire-1x X2.3).
+    async fn arriving(address: SocketAddr) -> Dialed {
+        let mut dialed = dial(&ClientConfig::insecure(address.into())).await.unwrap();
+        let request = b"*/\n-\n$0f8fad5b-d9cb-469f-a165-70867728950e\x12\x051.4.0";
+        let frame = Frame::new(Bytes::from_static(request)).unwrap();
+        dialed.writer.send(Egress::verbatim(frame)).await.unwrap();
+        dialed
+    }
+
+    #[tokio::test]
+    async fn one_link_more_than_there_are_places_is_ended_at_once() {
+        let (node, address) = refusing().await;
+        let older = &node.services[0].shared.older;
+        let all_but_one = u32::try_from(OLDER_HELD_MAX).unwrap() - 1;
+        let taken = older.places.try_acquire_many(all_but_one).unwrap();
+        let _held = arriving(address).await;
+        let mut look = interval(std::time::Duration::from_millis(5));
+        while older.places.available_permits() > 0 {
+            look.tick().await;
+        }
+        let mut refused = arriving(address).await;
+        refused.reader.next().await.unwrap_err();
+        let counters = node.counters()[0].older;
+        assert_eq!((counters.links_held, counters.links_turned_away), (1, 1));
+        drop(taken);
+    }
+
+    #[tokio::test]
+    async fn a_held_link_ends_when_its_time_is_over_and_its_place_is_free_again() {
+        let (node, address) = refusing().await;
+        let older = &node.services[0].shared.older;
+        let mut held = arriving(address).await;
+        let mut look = interval(std::time::Duration::from_millis(5));
+        while older.places.available_permits() == OLDER_HELD_MAX {
+            look.tick().await;
+        }
+        // From here on time passes as soon as everybody waits.
+        tokio::time::pause();
+        let before = Instant::now();
+        held.reader.next().await.unwrap_err();
+        let waited = before.elapsed();
+        assert!(
+            waited + std::time::Duration::from_secs(1) > super::OLDER_HELD_TIME,
+            "{waited:?}"
+        );
+        while older.places.available_permits() < OLDER_HELD_MAX {
+            tokio::task::yield_now().await;
+        }
     }
 }
