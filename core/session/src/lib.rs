@@ -6,7 +6,6 @@
 //!
 //! The wire rules are those of the session document; its section numbers are cited where they apply.
 
-mod aged;
 mod anycast;
 mod api;
 mod close;
@@ -19,6 +18,7 @@ mod error;
 mod exchange;
 mod invitations;
 mod invite;
+mod not_entered;
 mod participant;
 mod presence;
 mod publish;

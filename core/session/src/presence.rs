@@ -64,6 +64,9 @@ impl Session {
         let Some(own) = self.epochs.as_ref().map(|epochs| epochs.epoch().unwrap_or(0)) else {
             return self.mark_online(shared, now, source);
         };
+        if epoch == NO_EPOCH {
+            return self.take_out_without_group(source);
+        }
         if epoch == own {
             self.mark_online(shared, now, source);
             self.epoch_confirmed(shared, now, source);

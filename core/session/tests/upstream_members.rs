@@ -8,8 +8,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use common::forgery::{alive, signed_by};
 use common::{Net, Verdict};
-use slim_proto::{Message, MessageKind};
+use slim_proto::{Command as Payload, Message, MessageKind};
 use slim_session::{Command, InviteStep, OperationError};
 
 /// Upstream hands a discovery request for a session that it is in to that session, which ignores it.
@@ -174,4 +175,48 @@ fn r19_the_acknowledgement_of_a_rejoin_is_repeated_for_a_moderator_of_upstream_t
             .all(|(_, message)| message.destination == net.name("alice"))
     );
     assert_eq!(net.app("bob").endpoint.timer_count(None), 0);
+}
+
+#[test]
+fn a_member_that_acknowledged_a_welcome_which_it_could_not_open_is_taken_out_and_nobody_follows_it() {
+    let mut net = Net::with(&["alice", "bob", "carol"]);
+    let session = net.group("alice", true, &["bob", "carol"]);
+    net.trace.clear();
+    for other in ["carol", "alice"] {
+        let lost = signed_by(
+            &net,
+            "bob",
+            other,
+            session,
+            Payload::Heartbeat { epoch: u64::MAX },
+        );
+        net.inject(other, &lost);
+    }
+    net.advance(Duration::from_secs(20));
+    assert_eq!(net.count("carol", MessageKind::RejoinRequest), 0);
+    assert_eq!(net.count("alice", MessageKind::GroupUpdate), 1);
+    assert_eq!(net.count("alice", MessageKind::LeaveRequest), 1);
+    alive(&mut net, session, &["alice", "carol"]);
+    // It can be invited again.
+    net.invite("alice", session, "bob").unwrap();
+    alive(&mut net, session, &["alice", "bob", "carol"]);
+}
+
+#[test]
+fn an_invitee_that_says_before_its_welcome_that_it_has_no_group_is_invited_on() {
+    let mut net = Net::with(&["alice", "bob", "carol"]);
+    let session = net.group("alice", true, &["bob"]);
+    net.lose("alice", MessageKind::GroupWelcome, 1);
+    let name = "org/ns/carol".parse().unwrap();
+    let invite = net.command("alice", Command::Invite { session, name }).unwrap();
+    let early = signed_by(
+        &net,
+        "carol",
+        "alice",
+        session,
+        Payload::Heartbeat { epoch: u64::MAX },
+    );
+    net.inject("alice", &early);
+    net.completed("alice", invite).unwrap();
+    alive(&mut net, session, &["alice", "bob", "carol"]);
 }
