@@ -4,7 +4,7 @@ mod common;
 mod older_peer;
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use common::{RawPeer, frame, full_name, message, open_server, start, strict_server, within};
