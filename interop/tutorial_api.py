@@ -94,6 +94,8 @@ class TutorialPeer(Peer):
         info = await self.app.create_session(configuration)
         if kind == "group":
             self.topics[info.id] = name_of(destination)
+            # 0.4.1 never receives again after a publication without a route, and has none before the first invitation.
+            await self.app.set_route(name_of(destination))
         return self.add(info)
 
     async def op_invite(self, session: int, name: str) -> None:

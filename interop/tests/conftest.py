@@ -65,6 +65,12 @@ class World:
         self.peers.append(peer)
         return peer.start(node.endpoint, secret, settings, **identity)
 
+    def unconnected(self, kind: str, last: str) -> Peer:
+        """An application that has not tried to connect yet."""
+        peer = Peer(kind, self.name(last))
+        self.peers.append(peer)
+        return peer.start(None)
+
     def program(self, script: str, *arguments: str) -> Program:
         """An example application of the published package."""
         program = Program(script, *arguments)

@@ -119,6 +119,15 @@ class Session:
         return {member["name"] for member in members if member["online"]}
 
 
+def everybody_hears_everybody(sessions: list[Session], occasion: str) -> None:
+    for sender in sessions:
+        text = f"{occasion} from {sender.peer.full_name}"
+        sender.publish(text)
+        for receiver in sessions:
+            if receiver is not sender:
+                receiver.expect(text, sender.peer)
+
+
 class Process:
     """A child with its log; the log is what a failed test prints."""
 
@@ -270,6 +279,14 @@ class Peer(Process):
             lambda: next(iter(self._matching(event, after, fields)), None), f"event {event} {fields}", deadline
         )
 
+    def hears(self, event: str, within: float, after: int = 0, **fields) -> bool:
+        """Whether such an event comes in so many seconds."""
+        try:
+            self.wait_for(event, after, within, **fields)
+        except AssertionError:
+            return False
+        return True
+
     def events_of(self, event: str, after: int = 0, **fields) -> list[dict]:
         with self._changed:
             return self._matching(event, after, fields)
@@ -365,11 +382,13 @@ def node_configuration(
     enforce_pqc: bool = False,
     auth: dict | None = None,
     authorization: dict | None = None,
+    legacy: bool = True,
     transport: str | None = None,
 ) -> str:
-    """A file that both nodes understand, but for `authorization`, which is ours alone; JSON is YAML."""
+    """A file that both nodes understand, but for `authorization` and `legacy`, which are ours alone; JSON is YAML."""
     where = endpoint(port, transport=transport) if transport else f"127.0.0.1:{port}"
     server = {"endpoint": where, "tls": tls or {"insecure": True}} | ({"auth": auth} if auth else {})
+    server |= {} if legacy else {"legacy": False}
     dataplane = {"servers": [server], "clients": []} | ({"enforce_pqc": True} if enforce_pqc else {})
     service = {"dataplane": dataplane} | ({"authorization": authorization} if authorization else {})
     return json.dumps({"services": {"slim/0": service}}, indent=1)

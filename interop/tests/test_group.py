@@ -1,7 +1,7 @@
 """Groups whose members run different implementations, through the node of either."""
 
 import pytest
-from peers import OURS, UPSTREAM, PeerError
+from peers import OURS, UPSTREAM, PeerError, everybody_hears_everybody
 
 MIXED = [
     # moderator, two participants
@@ -10,15 +10,6 @@ MIXED = [
     (UPSTREAM, OURS, UPSTREAM),
     (UPSTREAM, OURS, OURS),
 ]
-
-
-def everybody_hears_everybody(sessions, round_name):
-    for sender in sessions:
-        text = f"{round_name} from {sender.peer.full_name}"
-        sender.publish(text)
-        for receiver in sessions:
-            if receiver is not sender:
-                receiver.expect(text, sender.peer)
 
 
 def whole_life(world, node, kinds, mls, reliable, binding):

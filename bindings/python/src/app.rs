@@ -13,6 +13,8 @@ use crate::identity::{self, ProviderArgument, VerifierArgument};
 use crate::invitation::{self, Invitation};
 use crate::name::{self, NameArgument, NameParts};
 use crate::process::Process;
+use crate::rpc_channel::RpcChannel;
+use crate::rpc_server::{Method, RpcServing};
 use crate::session::Session;
 
 /// One name, one identity, many sessions. The last reference, those of its sessions included, ends it.
@@ -49,6 +51,17 @@ impl App {
     /// False in a forked child for what its parent made.
     pub(crate) fn belongs_here(&self) -> bool {
         self.process.check().is_ok()
+    }
+
+    /// The SDK's application.
+    pub(crate) fn app(&self) -> &slim::App {
+        &self.app
+    }
+
+    /// What the process has once; refused in a forked child.
+    pub(crate) fn process(&self) -> PyResult<&Arc<Process>> {
+        self.process.check()?;
+        Ok(&self.process)
     }
 
     /// Ends or leaves every session.
@@ -235,6 +248,26 @@ impl App {
                 .into_iter()
                 .collect::<BTreeMap<&'static str, u64>>())
         })
+    }
+
+    /// Calls to an application of this name, over a certain connection if one is given.
+    fn rpc_channel(&self, server: NameArgument, connection: Option<u64>) -> PyResult<RpcChannel> {
+        RpcChannel::to_server(self, server, connection)
+    }
+
+    /// Calls to several applications at once.
+    fn rpc_group_channel(
+        &self,
+        py: Python<'_>,
+        servers: Vec<NameArgument>,
+        connection: Option<u64>,
+    ) -> PyResult<RpcChannel> {
+        RpcChannel::to_group(py, self, servers, connection)
+    }
+
+    /// Serves these methods from now on; takes every session that somebody else opens.
+    fn serve_rpc(&self, methods: Vec<Method>) -> PyResult<RpcServing> {
+        RpcServing::start(self, methods)
     }
 
     /// Ends or leaves every session and withdraws the names.

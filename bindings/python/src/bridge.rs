@@ -61,6 +61,20 @@ impl Bridge {
     where
         T: for<'a> IntoPyObjectExt<'a> + Send + 'static,
     {
+        self.future_with(py, work, error::to_python)
+    }
+
+    /// The same for work with other errors.
+    pub(crate) fn future_with<'py, T, E>(
+        &self,
+        py: Python<'py>,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+        raise: fn(Python<'_>, E) -> PyErr,
+    ) -> PyResult<Bound<'py, PyAny>>
+    where
+        T: for<'a> IntoPyObjectExt<'a> + Send + 'static,
+        E: Send + 'static,
+    {
         let event_loop = running_loop(py)?;
         let future = event_loop.call_method0(intern!(py, "create_future"))?;
         let target = Target {
@@ -69,10 +83,15 @@ impl Bridge {
         };
         let task = self.runtime.spawn(async move {
             let result = work.await;
-            target.deliver(result);
+            target.deliver(result, raise);
         });
         future.call_method1(intern!(py, "add_done_callback"), (Abort(task.abort_handle()),))?;
         Ok(future)
+    }
+
+    /// Runs `work`, whose result nobody waits for.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
     }
 
     /// The result of `work`, or `None` when it takes longer than `limit`. Call it detached from the interpreter.
@@ -108,14 +127,14 @@ struct Target {
 }
 
 impl Target {
-    fn deliver<T>(self, result: Result<T, slim::Error>)
+    fn deliver<T, E>(self, result: Result<T, E>, raise: fn(Python<'_>, E) -> PyErr)
     where
         T: for<'a> IntoPyObjectExt<'a>,
     {
         // `None` while the interpreter is being finalized: nobody waits any more.
         let _ = Python::try_attach(|py| {
             let converted = result
-                .map_err(|error| error::to_python(py, error))
+                .map_err(|error| raise(py, error))
                 .and_then(|value| value.into_py_any(py));
             let (value, failed) = match converted {
                 Ok(value) => (value, false),

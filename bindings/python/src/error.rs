@@ -6,6 +6,7 @@ use pyo3::exceptions::{PyConnectionError, PyOSError, PyPermissionError, PyRuntim
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
+use slim::rpc::Status;
 use slim::{CommandError, DialError, Error, NameError, OperationError, TlsFailure};
 
 /// A name that Python gave and that is none.
@@ -118,6 +119,20 @@ fn operation(py: Python<'_>, error: OperationError, text: String) -> PyErr {
         | OperationError::RejoinFailed(_)
         | OperationError::Mls(_) => PyRuntimeError::new_err(text),
     }
+}
+
+/// The exception for a call that failed.
+pub(crate) fn status(py: Python<'_>, status: Status) -> PyErr {
+    let class = || {
+        py.import("slim_bindings._rpc_errors")?
+            .getattr("RpcError")?
+            .getattr("Rpc")
+    };
+    let code = || py.import("slim_bindings._rpc_errors")?.getattr("RpcCode");
+    let raised =
+        class().and_then(|class| class.call1((code()?.call1((status.code.number(),))?, status.message)));
+    // The package is broken; the reason is more useful than the error that it hides.
+    raised.map_or_else(|error| error, PyErr::from_value)
 }
 
 /// An exception of `slim_bindings._errors`.

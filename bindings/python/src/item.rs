@@ -124,7 +124,8 @@ impl From<SessionInfo> for SessionFacts {
     }
 }
 
-fn owned(payload: Bytes) -> Cow<'static, [u8]> {
+/// A payload that Python owns.
+pub(crate) fn owned(payload: Bytes) -> Cow<'static, [u8]> {
     Cow::Owned(payload.into())
 }
 

@@ -12,6 +12,9 @@ mod invitation;
 mod item;
 mod name;
 mod process;
+mod rpc_call;
+mod rpc_channel;
+mod rpc_server;
 mod session;
 
 use pyo3::prelude::*;
@@ -53,6 +56,12 @@ mod _slim_bindings {
     use super::item::{Lost, Member, MembershipChange, Message, SessionFacts};
     #[pymodule_export]
     use super::process::{connect, disconnect, run_server, shutdown, stop_server};
+    #[pymodule_export]
+    use super::rpc_call::{RpcCall, RpcFailure, RpcResponse};
+    #[pymodule_export]
+    use super::rpc_channel::RpcChannel;
+    #[pymodule_export]
+    use super::rpc_server::{RpcServedCall, RpcServing};
     #[pymodule_export]
     use super::session::Session;
     #[pymodule_export]

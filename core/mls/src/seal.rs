@@ -17,6 +17,8 @@ pub struct Opened {
     pub aad: Vec<u8>,
     /// The subject that sealed the message, from the roster of the message's epoch.
     pub sender: String,
+    /// Who vouches for the sender, if its token is a JWT that tells.
+    pub issuer: Option<String>,
     /// The epoch that the message was sealed in.
     pub epoch: u64,
 }
@@ -62,14 +64,14 @@ impl Group {
         };
         let sender = self
             .member_in(epoch, opened.sender_index)
-            .ok_or(OpenError::SenderLeft { epoch })?
-            .subject
-            .clone();
+            .ok_or(OpenError::SenderLeft { epoch })?;
+        let (sender, issuer) = (sender.subject.clone(), sender.issuer.clone());
         self.inner = trial;
         Ok(Opened {
             plaintext: Bytes::copy_from_slice(opened.data()),
             aad: opened.authenticated_data,
             sender,
+            issuer,
             epoch,
         })
     }

@@ -8,87 +8,12 @@ use slim_crypto::Rng;
 use slim_proto::limits::{RPC_CALLS_MAX, RPC_TIMEOUT_MAX};
 use slim_proto::{FullName, Instant, Now};
 
+use crate::call::{CallEvent, CallId, CallRequest, CallerOutput, Peers, RequestNumber, Shape};
 use crate::metadata::{
     CANCEL, METHOD, Metadata, RESERVED, RPC_ID, SERVICE, TIMEOUT, YES, deadline_text, of_request,
     terminal_code, with_code,
 };
 use crate::status::{Code, Status};
-
-/// Number of a call at its caller, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub u64);
-
-/// Who answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peers {
-    /// One server, over a session one to one: whoever speaks in it.
-    One,
-    /// The members of a group, by names without id. Each answers for itself.
-    Group(BTreeSet<FullName>),
-}
-
-/// How many requests a call has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// Exactly one, given when it begins.
-    Single,
-    /// Any number.
-    Stream,
-}
-
-/// What to call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CallRequest {
-    /// Fully-qualified protobuf service.
-    pub service: String,
-    /// Method.
-    pub method: String,
-    /// For the handler; keys of the protocol are refused. Travels in clear.
-    pub metadata: BTreeMap<String, String>,
-    /// `None`, and anything longer, is ten hours.
-    pub timeout: Option<Duration>,
-}
-
-/// What the session must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallerOutput {
-    /// Which call it belongs to, for [`Caller::handle_publish_failed`].
-    pub call: CallId,
-    /// Serialised request, or nothing.
-    pub payload: Bytes,
-    /// Metadata of the message.
-    pub metadata: BTreeMap<String, String>,
-}
-
-/// What happened to a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CallEvent {
-    /// A response.
-    Response {
-        /// Which call.
-        call: CallId,
-        /// Who answered.
-        source: FullName,
-        /// Serialised response.
-        payload: Bytes,
-    },
-    /// A member of a group finished, with success or not; the call goes on for the others.
-    MemberEnded {
-        /// Which call.
-        call: CallId,
-        /// Who.
-        source: FullName,
-        /// How.
-        result: Result<(), Status>,
-    },
-    /// Nothing follows for this call.
-    Ended {
-        /// Which call.
-        call: CallId,
-        /// How. In a group it is a failure only if the call as a whole could not be finished.
-        result: Result<(), Status>,
-    },
-}
 
 #[derive(Debug)]
 struct Call {
@@ -96,6 +21,10 @@ struct Call {
     /// Goes with the first message, then it is gone.
     opening: Option<Metadata>,
     requests_open: bool,
+    /// Its messages that the session has not taken yet.
+    queued: usize,
+    /// The session took the first one, so a server may know of the call.
+    said: bool,
     /// Members that have not ended, by name without id; empty for one server.
     waiting: BTreeSet<FullName>,
     deadline: Instant,
@@ -108,11 +37,14 @@ struct Call {
 #[derive(Debug)]
 pub struct Caller {
     peers: Peers,
+    /// Members of the group that are gone now; nobody waits for them.
+    absent: BTreeSet<FullName>,
     rng: Rng,
     calls: BTreeMap<CallId, Call>,
     by_rpc_id: BTreeMap<String, CallId>,
     deadlines: BTreeSet<(Instant, CallId)>,
     next_call: u64,
+    next_request: u64,
     outputs: VecDeque<CallerOutput>,
     events: VecDeque<CallEvent>,
 }
@@ -122,17 +54,22 @@ impl Caller {
     pub fn new(peers: Peers, seed: [u8; 32]) -> Self {
         Self {
             peers,
+            absent: BTreeSet::new(),
             rng: Rng::from_seed(seed),
             calls: BTreeMap::new(),
             by_rpc_id: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             next_call: 1,
+            next_request: 1,
             outputs: VecDeque::new(),
             events: VecDeque::new(),
         }
     }
 
     /// Begins a call. With [`Shape::Single`] the request is `first`; a stream may begin without one.
+    ///
+    /// Its time runs from now on, whether there is a session already or not: what it says waits to be
+    /// [taken](Self::poll_output).
     pub fn begin(
         &mut self,
         now: Now,
@@ -165,10 +102,13 @@ impl Caller {
             Peers::One => BTreeSet::new(),
             Peers::Group(members) => members.clone(),
         };
+        let absent: Vec<FullName> = waiting.intersection(&self.absent).cloned().collect();
         let call = Call {
             rpc_id: rpc_id.clone(),
             opening: Some(opening),
             requests_open: true,
+            queued: 0,
+            said: false,
             waiting,
             deadline: now.mono + timeout,
             timeout,
@@ -183,21 +123,23 @@ impl Caller {
         if shape == Shape::Single {
             self.finish_requests(id);
         }
+        for member in absent {
+            let gone = gone(&member);
+            self.end_member(id, member, Err(gone));
+        }
+        // A call that has no time is over before it says anything.
+        self.handle_timeout(now);
         Ok(id)
     }
 
-    /// One more request of a stream.
-    pub fn send(&mut self, id: CallId, payload: Bytes) -> Result<(), Status> {
+    /// One more request of a stream; [`poll_output`](Self::poll_output) returns it under this number.
+    pub fn send(&mut self, id: CallId, payload: Bytes) -> Result<RequestNumber, Status> {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.requests_open) else {
             return Err(Status::new(Code::Cancelled, "the call takes no more requests"));
         };
+        call.queued += 1;
         let metadata = call.request_metadata();
-        self.outputs.push_back(CallerOutput {
-            call: id,
-            payload,
-            metadata,
-        });
-        Ok(())
+        Ok(self.say(id, payload, metadata))
     }
 
     /// No more requests. Harmless twice, and after the call ended.
@@ -206,26 +148,19 @@ impl Caller {
             return;
         };
         call.requests_open = false;
+        call.queued += 1;
         let metadata = with_code(call.request_metadata(), Code::Ok);
-        self.outputs.push_back(CallerOutput {
-            call: id,
-            payload: Bytes::new(),
-            metadata,
-        });
+        self.say(id, Bytes::new(), metadata);
     }
 
     /// The result is not wanted any more. A server that understands it is told; upstream's would take the message for
-    /// one more request of a stream.
+    /// one more request of a stream. What was not taken yet is never said.
     pub fn cancel(&mut self, id: CallId) {
         let Some(call) = self.remove(id) else { return };
-        if call.opening.is_none() && (call.understands_cancel || !call.requests_open) {
+        if call.said && (call.understands_cancel || !call.requests_open) {
             let mut metadata = with_code(of_request(&call.rpc_id), Code::Cancelled);
             metadata.insert(CANCEL.to_owned(), YES.to_owned());
-            self.outputs.push_back(CallerOutput {
-                call: id,
-                payload: Bytes::new(),
-                metadata,
-            });
+            self.say(id, Bytes::new(), metadata);
         }
     }
 
@@ -265,14 +200,22 @@ impl Caller {
         }
     }
 
-    /// A member of the group is gone: it answers no more. One to one the session's end says it.
+    /// A member of the group is gone: it answers no more, and later calls do not wait for it. One to one the session's
+    /// end says it.
     pub fn handle_member_gone(&mut self, member: &FullName) {
-        if !matches!(self.peers, Peers::Group(_)) {
-            return;
-        }
         let name = member.without_id();
-        let text = format!("{name} left the group or went offline");
-        self.end_of_member(member, &Status::new(Code::Unavailable, text));
+        let Peers::Group(members) = &self.peers else {
+            return;
+        };
+        if members.contains(&name) {
+            self.end_of_member(member, &gone(&name));
+            self.absent.insert(name);
+        }
+    }
+
+    /// A member of the group is there again, for the calls that begin from now on.
+    pub fn handle_member_back(&mut self, member: &FullName) {
+        self.absent.remove(&member.without_id());
     }
 
     /// Messages of a server are lost for good: what it answers is not complete any more.
@@ -299,17 +242,35 @@ impl Caller {
         }
     }
 
+    /// There is no session for the calls that wait for one: they end like this.
+    pub fn handle_session_failed(&mut self, status: &Status) {
+        for id in self.calls.keys().copied().collect::<Vec<_>>() {
+            self.end(id, Err(status.clone()));
+        }
+        self.outputs.clear();
+    }
+
     /// The session is over: so are its calls.
     pub fn handle_session_ended(&mut self, reason: &str) {
+        self.absent.clear();
         for id in self.calls.keys().copied().collect::<Vec<_>>() {
-            let silent = self.calls.get(&id).map(Call::silent).unwrap_or_default();
+            let Some(call) = self.calls.get(&id) else { continue };
+            let silent = call.silent();
             let text = if silent.is_empty() {
                 format!("session closed: {reason}")
             } else {
                 format!("session closed: {reason}; no complete answer from {silent}")
             };
+            if let Peers::Group(members) = &self.peers {
+                self.events.push_back(CallEvent::GroupClosed {
+                    call: id,
+                    completed: members.difference(&call.waiting).cloned().collect(),
+                    missing: call.waiting.clone(),
+                });
+            }
             self.end(id, Err(Status::new(Code::Internal, text)));
         }
+        self.outputs.clear();
     }
 
     /// Time has come; see [`poll_timeout`](Self::poll_timeout).
@@ -337,9 +298,19 @@ impl Caller {
         }
     }
 
-    /// The next message for the session.
+    /// The next message for the session. Not before there is one: what waits here is taken back when its call ends.
     pub fn poll_output(&mut self) -> Option<CallerOutput> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front()?;
+        if let Some(call) = self.calls.get_mut(&output.call) {
+            call.queued = call.queued.saturating_sub(1);
+            call.said = true;
+        }
+        Some(output)
+    }
+
+    /// Messages that the session has not taken.
+    pub fn queued(&self) -> usize {
+        self.outputs.len()
     }
 
     /// The next event for the callers.
@@ -394,8 +365,23 @@ impl Caller {
         }
     }
 
+    fn say(&mut self, call: CallId, payload: Bytes, metadata: Metadata) -> RequestNumber {
+        let number = RequestNumber(self.next_request);
+        self.next_request += 1;
+        self.outputs.push_back(CallerOutput {
+            call,
+            number,
+            payload,
+            metadata,
+        });
+        number
+    }
+
     fn remove(&mut self, id: CallId) -> Option<Call> {
         let call = self.calls.remove(&id)?;
+        if call.queued > 0 {
+            self.outputs.retain(|output| output.call != id);
+        }
         self.by_rpc_id.remove(&call.rpc_id);
         self.deadlines.remove(&(call.deadline, id));
         Some(call)
@@ -417,6 +403,11 @@ impl Call {
         let names: Vec<String> = self.waiting.iter().map(FullName::to_string).collect();
         names.join(", ")
     }
+}
+
+fn gone(member: &FullName) -> Status {
+    let text = format!("{member} left the group or went offline");
+    Status::new(Code::Unavailable, text)
 }
 
 fn check(request: &CallRequest) -> Result<(), Status> {

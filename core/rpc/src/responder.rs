@@ -42,6 +42,8 @@ pub struct Incoming {
     pub source: FullName,
     /// Verified identity subject of the sender.
     pub subject: String,
+    /// Who vouches for it, if the identity tells.
+    pub issuer: Option<String>,
     /// Metadata of the session; what the message says lies over it (wire-session §7.2).
     pub session_metadata: Arc<BTreeMap<String, String>>,
     /// Metadata of the message.
@@ -67,6 +69,8 @@ pub struct ServedCall {
     pub source: FullName,
     /// Verified identity subject of the caller.
     pub subject: String,
+    /// Who vouches for it, if the identity tells.
+    pub issuer: Option<String>,
     /// The caller's metadata, keys of the protocol removed.
     pub metadata: BTreeMap<String, String>,
     /// When the caller stops waiting.
@@ -355,6 +359,7 @@ impl Responder {
             is_group,
             source,
             subject,
+            issuer,
             session_metadata,
             metadata,
             payload,
@@ -398,6 +403,7 @@ impl Responder {
             shape: call.shape,
             source,
             subject,
+            issuer,
             metadata: open,
             deadline,
         }));

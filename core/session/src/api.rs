@@ -283,6 +283,8 @@ pub struct Received {
     pub destination: FullName,
     /// Verified identity subject of the sender.
     pub subject: String,
+    /// Who vouches for it, if it is a JWT that tells.
+    pub issuer: Option<String>,
     /// Application's type text.
     pub payload_type: String,
     /// Open metadata, reserved keys removed.

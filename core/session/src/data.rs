@@ -24,6 +24,13 @@ const DIRECT_SEEN_MAX: usize = 512;
 /// The lowest id of direct messages; they go up to 2^32 − 2 (wire-session §0.5).
 pub(crate) const DIRECT_ID_FIRST: u32 = 1 << 31;
 
+/// Data that is open, and who is proven to have sent it.
+struct Plain {
+    subject: String,
+    issuer: Option<String>,
+    payload: Bytes,
+}
+
 impl Session {
     /// A data message for this session.
     pub(crate) fn on_data(&mut self, shared: &mut Shared, now: Now, message: Message) {
@@ -82,7 +89,12 @@ impl Session {
             shared.counters.inbox_full += 1;
             return;
         }
-        let Some((subject, payload)) = self.open(shared, now, &message) else {
+        let Some(Plain {
+            subject,
+            issuer,
+            payload,
+        }) = self.open(shared, now, &message)
+        else {
             return;
         };
         let source = message.source.clone();
@@ -106,6 +118,7 @@ impl Session {
             source: source.clone(),
             destination: message.destination.clone(),
             subject,
+            issuer,
             payload_type: payload_type(&message),
             metadata: without_reserved(message.metadata.clone()),
             message_id: message.message_id,
@@ -148,11 +161,15 @@ impl Session {
         }
     }
 
-    /// Plaintext and verified sender, or nothing (counted). Data of a later epoch waits for its commit.
-    fn open(&mut self, shared: &mut Shared, now: Now, message: &Message) -> Option<(String, Bytes)> {
+    /// Opened and verified, or nothing (counted). Data of a later epoch waits for its commit.
+    fn open(&mut self, shared: &mut Shared, now: Now, message: &Message) -> Option<Plain> {
         let Some(epochs) = &mut self.epochs else {
             let verified = shared.authenticate(now, message)?;
-            return Some((verified.subject, message.blob()));
+            return Some(Plain {
+                subject: verified.subject,
+                issuer: verified.issuer,
+                payload: message.blob(),
+            });
         };
         let opened = match epochs.open(&message.blob()) {
             Ok(opened) => opened,
@@ -176,7 +193,11 @@ impl Session {
             shared.counters.binding_refused += 1;
             return None;
         }
-        Some((opened.sender, opened.plaintext))
+        Some(Plain {
+            subject: opened.sender,
+            issuer: opened.issuer,
+            payload: opened.plaintext,
+        })
     }
 
     fn acknowledge(&self, shared: &mut Shared, now: Now, message: &Message, direct: bool) {

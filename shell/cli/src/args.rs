@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Names the configuration when no argument does.
 const CONFIG_VARIABLE: &str = "CONFIG";
@@ -34,6 +34,10 @@ enum Command {
     /// Look at configurations without running them
     #[command(subcommand)]
     Config(ConfigCommand),
+
+    /// Calls between applications (SlimRPC)
+    #[command(subcommand)]
+    Rpc(RpcCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +56,51 @@ enum ConfigCommand {
     Schema,
 }
 
+#[derive(Debug, Subcommand)]
+enum RpcCommand {
+    /// Write clients and servers for the services of .proto files
+    ///
+    /// Needs no protoc. What the files import is generated with them; google/protobuf/*.proto is built in.
+    ///
+    /// rust: mod.rs and a file per package below the output folder, to be used as a module. The crate needs `slim`
+    /// and `prost`.
+    ///
+    /// python: NAME_pb2.py, NAME_pb2.pyi and NAME_pb2_slimrpc.py per file; the output folder must be where Python looks
+    /// for modules. They need `protobuf` and `slim-bindings`, this project's or the published one.
+    Generate(GenerateStubs),
+}
+
+/// `slim rpc generate`.
+#[derive(Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct GenerateStubs {
+    /// The language of the stubs
+    #[arg(short, long, value_enum)]
+    pub(crate) language: StubLanguage,
+
+    /// The folder to write to; it is made if it is not there
+    #[arg(short, long, value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+
+    /// A folder that imports, and names of files, start from; may be repeated [default: the current folder]
+    #[arg(short = 'I', long, value_name = "FOLDER")]
+    pub(crate) include: Vec<PathBuf>,
+
+    /// Write nothing; fail if the files in the folder are not what would be written
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// .proto files, at least one of which declares a service
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// The languages of `slim rpc generate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StubLanguage {
+    Rust,
+    Python,
+}
+
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -63,6 +112,8 @@ pub(crate) enum Action {
     CheckConfig(PathBuf),
     /// Print the schema of such files.
     ConfigSchema,
+    /// Write stubs for services.
+    GenerateStubs(GenerateStubs),
 }
 
 /// Nothing to do.
@@ -78,11 +129,11 @@ pub(crate) fn parse() -> Result<Action, UsageError> {
 }
 
 fn action(args: Args, variable: Option<OsString>) -> Result<Action, UsageError> {
-    if let Some(Command::Config(command)) = args.command {
-        return Ok(match command {
-            ConfigCommand::Check { file } => Action::CheckConfig(file),
-            ConfigCommand::Schema => Action::ConfigSchema,
-        });
+    match args.command {
+        Some(Command::Config(ConfigCommand::Check { file })) => return Ok(Action::CheckConfig(file)),
+        Some(Command::Config(ConfigCommand::Schema)) => return Ok(Action::ConfigSchema),
+        Some(Command::Rpc(RpcCommand::Generate(stubs))) => return Ok(Action::GenerateStubs(stubs)),
+        None => {}
     }
     if args.version {
         return Ok(Action::Version);
@@ -121,6 +172,41 @@ mod tests {
         assert_eq!(parsed(&["slim", "config", "check", "a"], Some("b")), check);
         let schema = parsed(&["slim", "config", "schema"], None);
         assert_eq!(schema, Ok(Action::ConfigSchema));
+    }
+
+    #[test]
+    fn stubs_need_a_language_a_folder_and_a_file() {
+        let whole = [
+            "slim",
+            "rpc",
+            "generate",
+            "-l",
+            "rust",
+            "-o",
+            "out",
+            "-I",
+            "a",
+            "--include",
+            "b",
+            "x.proto",
+        ];
+        let stubs = GenerateStubs {
+            language: StubLanguage::Rust,
+            out: "out".into(),
+            include: vec!["a".into(), "b".into()],
+            check: false,
+            files: vec!["x.proto".into()],
+        };
+        assert_eq!(parsed(&whole, Some("c")), Ok(Action::GenerateStubs(stubs)));
+        for arguments in [
+            &["slim", "rpc"] as &[&str],
+            &["slim", "rpc", "generate", "-l", "rust", "-o", "out"],
+            &["slim", "rpc", "generate", "-l", "rust", "x.proto"],
+            &["slim", "rpc", "generate", "-o", "out", "x.proto"],
+            &["slim", "rpc", "generate", "-l", "cobol", "-o", "out", "x.proto"],
+        ] {
+            assert!(Args::try_parse_from(arguments).is_err(), "{arguments:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! The `slim` binary: `slim --config FILE` runs a node, `slim config …` looks at configurations.
+//! The `slim` binary: `slim --config FILE` runs a node, `slim config …` looks at configurations, `slim rpc generate` writes
+//! stubs.
 
 mod args;
+mod generate_stubs;
 mod run_node;
 mod show_config;
 mod version;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         Action::RunNode(path) => run_node::run(&path).map_err(Into::into),
         Action::CheckConfig(path) => show_config::check(&path).map_err(Into::into),
         Action::ConfigSchema => show_config::schema().map_err(Into::into),
+        Action::GenerateStubs(stubs) => generate_stubs::run(&stubs).map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

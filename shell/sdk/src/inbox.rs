@@ -188,6 +188,7 @@ mod tests {
             source: name.clone(),
             destination: name,
             subject: "bob".into(),
+            issuer: None,
             payload_type: "msg".into(),
             metadata: Default::default(),
             message_id: id,

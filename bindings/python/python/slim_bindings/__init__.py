@@ -2,7 +2,7 @@
 
 ``Slim`` is the application, ``PySessionConfiguration.Streaming`` describes a group and
 ``PySessionConfiguration.FireAndForget`` 1:1 messages, and the ``SLIM...Error`` classes say what went wrong. The module
-functions do the same for a ``PyService``, without the class.
+functions do the same for a ``PyService``, without the class. ``Channel`` and ``Server`` are calls (SlimRPC).
 """
 
 import atexit
@@ -66,6 +66,29 @@ from slim_bindings._refusals import (
     SLIMWrongSignatureError,
     SLIMWrongSubjectError,
 )
+from slim_bindings._rpc_channel import Channel
+from slim_bindings._rpc_context import Context, RequestStream, ResponseSink
+from slim_bindings._rpc_errors import RpcCode, RpcError
+from slim_bindings._rpc_handlers import (
+    StreamStreamHandler,
+    StreamUnaryHandler,
+    UnaryStreamHandler,
+    UnaryUnaryHandler,
+)
+from slim_bindings._rpc_messages import (
+    MulticastStreamMessage,
+    RpcMessageContext,
+    RpcMulticastItem,
+    StreamMessage,
+)
+from slim_bindings._rpc_server import Server
+from slim_bindings._rpc_streams import (
+    BidiStreamHandler,
+    MulticastBidiStreamHandler,
+    MulticastResponseReader,
+    RequestStreamWriter,
+    ResponseStreamReader,
+)
 from slim_bindings._service import PyService, leave_process
 from slim_bindings._session import Member, MembershipEvent, PySessionInfo
 from slim_bindings._slim import Slim
@@ -83,9 +106,15 @@ atexit.register(leave_process)
 
 __all__ = [
     "SESSION_UNSPECIFIED",
+    "BidiStreamHandler",
+    "Channel",
+    "Context",
     "Invitation",
     "Member",
     "MembershipEvent",
+    "MulticastBidiStreamHandler",
+    "MulticastResponseReader",
+    "MulticastStreamMessage",
     "PyAlgorithm",
     "PyIdentityProvider",
     "PyIdentityVerifier",
@@ -98,6 +127,14 @@ __all__ = [
     "PySessionDirection",
     "PySessionInfo",
     "PySessionType",
+    "RequestStream",
+    "RequestStreamWriter",
+    "ResponseSink",
+    "ResponseStreamReader",
+    "RpcCode",
+    "RpcError",
+    "RpcMessageContext",
+    "RpcMulticastItem",
     "SLIMCertificateExpiredError",
     "SLIMCertificateNotYetValidError",
     "SLIMClientCertificateError",
@@ -125,7 +162,13 @@ __all__ = [
     "SLIMWrongIssuerError",
     "SLIMWrongSignatureError",
     "SLIMWrongSubjectError",
+    "Server",
     "Slim",
+    "StreamMessage",
+    "StreamStreamHandler",
+    "StreamUnaryHandler",
+    "UnaryStreamHandler",
+    "UnaryUnaryHandler",
     "__version__",
     "build_info",
     "build_profile",

@@ -59,6 +59,8 @@ class PyService:
         self._waiting: dict[int, SessionInbox] = {}
         #: Sessions of others whose first message nobody was told of.
         self._announced: deque[tuple[PySessionInfo, bytes]] = deque()
+        #: The server of this application's calls, which takes all sessions of others.
+        self._rpc_serving: _slim_bindings.RpcServing | None = None
         self._changed = Signal()
         self._watch = Watch(app.accept_ready, self._changed.set)
         second = datetime.timedelta(seconds=1)
@@ -209,6 +211,8 @@ class PyService:
 
     async def _receive_new(self) -> tuple[PySessionInfo, bytes]:
         """A session that somebody else opened, with its first message, which stays in its inbox."""
+        if self._rpc_serving is not None:
+            raise RuntimeError("this application serves calls, and its server takes all sessions; receive with another one")
         while True:
             changed = self._changed.next()
             self._sweep()

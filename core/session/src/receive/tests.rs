@@ -14,6 +14,7 @@ fn message(id: u32) -> Received {
         source: name.clone(),
         destination: name,
         subject: String::new(),
+        issuer: None,
         payload_type: "msg".into(),
         metadata: BTreeMap::new(),
         message_id: id,

@@ -6,8 +6,6 @@
     reason = "each test file uses its part"
 )]
 
-pub mod older;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 

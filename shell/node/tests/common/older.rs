@@ -1,4 +1,5 @@
 //! Applications of 0.4 and 1.x as bare links: the messages of these wires, and the recordings of unmodified packages.
+#![allow(unreachable_pub, missing_docs, reason = "a module of tests")]
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use slim_proto::grpc::Deframer;
 use slim_proto::name::component_hash;
 use slim_proto::wire::{Fields, put_length_tag, put_varint_field};
 
-use super::within;
+use crate::common::within;
 
 pub const TUTORIAL_0_4: &str = include_str!("../../../../core/older/vectors/tutorial-0.4.1.jsonl");
 pub const GROUP_1_4: &str = include_str!("../../../../core/older/vectors/group-1.4.1-mls.jsonl");

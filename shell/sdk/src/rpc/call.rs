@@ -1,6 +1,6 @@
 //! The client's handles of one call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use slim_proto::FullName;
 use slim_rpc::{CallId, Code, Status};
 use tokio::sync::{mpsc, oneshot};
 
-use super::channel_task::{ChannelCommand, Dropped};
+use super::channel_task::{ChannelCommand, Dropped, StreamRequest};
 
 /// How to call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,11 +20,21 @@ pub struct CallOptions {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// A group ended under a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupClosed {
+    /// Servers that had finished, with success or not.
+    pub completed: BTreeSet<FullName>,
+    /// Servers that had not.
+    pub missing: BTreeSet<FullName>,
+}
+
 /// What arrives for a call.
 #[derive(Debug)]
 pub(crate) enum Arrived {
     Response(FullName, Bytes),
     MemberEnded(FullName, Result<(), Status>),
+    GroupClosed(GroupClosed),
     Ended(Result<(), Status>),
 }
 
@@ -32,7 +42,9 @@ pub(crate) enum Arrived {
 #[derive(Debug)]
 pub(crate) struct CallHandle {
     pub(crate) id: CallId,
-    pub(crate) commands: mpsc::Sender<ChannelCommand>,
+    /// Holds the channel.
+    pub(crate) _commands: mpsc::Sender<ChannelCommand>,
+    pub(crate) requests: mpsc::Sender<StreamRequest>,
     pub(crate) dropped: Arc<Dropped>,
 }
 
@@ -51,14 +63,14 @@ impl Requests {
     /// why.
     pub async fn send(&self, request: Bytes) -> Result<(), Status> {
         let (reply, answer) = oneshot::channel();
-        let command = ChannelCommand::Send {
+        let request = StreamRequest {
             call: self.call.id,
             request,
             reply,
         };
-        let closed = || Status::new(Code::Unavailable, "the application was closed");
-        self.call.commands.send(command).await.map_err(|_| closed())?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        let over = || Status::new(Code::Cancelled, "the call takes no more requests");
+        self.call.requests.send(request).await.map_err(|_| over())?;
+        answer.await.unwrap_or_else(|_| Err(over()))
     }
 
     /// No more requests; the same as dropping this.
@@ -97,7 +109,7 @@ impl Responses {
                 Arrived::Response(_, response) => return Some(Ok(response)),
                 Arrived::Ended(Err(status)) => return Some(Err(status)),
                 Arrived::Ended(Ok(())) => return None,
-                Arrived::MemberEnded(..) => {}
+                Arrived::MemberEnded(..) | Arrived::GroupClosed(_) => {}
             }
         }
     }

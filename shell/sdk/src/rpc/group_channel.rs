@@ -6,10 +6,11 @@ use bytes::Bytes;
 use slim_proto::FullName;
 use slim_rpc::{Code, Peers, Shape, Status};
 
-use super::call::{Arrived, CallOptions, Requests, Responses};
+use super::call::{Arrived, CallOptions, GroupClosed, Requests, Responses};
 use super::channel::Channel;
 use super::channel_task::Target;
 use crate::app::App;
+use crate::driver::connection::ConnectionId;
 
 /// Calls to a group of servers, each of which answers for itself. The members are fixed; the group is made with the first
 /// call. Clones are the same channel.
@@ -21,6 +22,23 @@ pub struct GroupChannel {
 impl GroupChannel {
     /// A channel to these applications. Two instances of one name cannot be told apart in a call, so a name counts once.
     pub fn new(app: &App, servers: impl IntoIterator<Item = FullName>) -> Result<Self, Status> {
+        Self::start(app, servers, None)
+    }
+
+    /// The same over a certain connection: the application's route for these names.
+    pub fn over(
+        app: &App,
+        servers: impl IntoIterator<Item = FullName>,
+        connection: ConnectionId,
+    ) -> Result<Self, Status> {
+        Self::start(app, servers, Some(connection))
+    }
+
+    fn start(
+        app: &App,
+        servers: impl IntoIterator<Item = FullName>,
+        connection: Option<ConnectionId>,
+    ) -> Result<Self, Status> {
         let members: BTreeSet<FullName> = servers.into_iter().map(|server| server.without_id()).collect();
         if members.is_empty() {
             return Err(Status::new(
@@ -28,7 +46,7 @@ impl GroupChannel {
                 "a group channel needs at least one server",
             ));
         }
-        let target = Target::Group(members.iter().cloned().collect());
+        let target = Target::Group(members.iter().cloned().collect(), connection);
         Ok(Self {
             channel: Channel::start(app, target, Peers::Group(members)),
         })
@@ -46,7 +64,7 @@ impl GroupChannel {
             .channel
             .begin(service, method, options, Shape::Single, Some(request))
             .await?;
-        Ok(GroupResponses { responses })
+        Ok(GroupResponses::new(responses))
     }
 
     /// Any number of requests to all, and of responses of each.
@@ -60,7 +78,7 @@ impl GroupChannel {
             .channel
             .begin(service, method, options, Shape::Stream, None)
             .await?;
-        Ok((Requests::new(call), GroupResponses { responses }))
+        Ok((Requests::new(call), GroupResponses::new(responses)))
     }
 
     /// Ends the group, and with it every call under way; the next call makes a new one.
@@ -73,6 +91,7 @@ impl GroupChannel {
 #[derive(Debug)]
 pub struct GroupResponses {
     responses: Responses,
+    closed: Option<GroupClosed>,
 }
 
 /// One answer of a group call.
@@ -85,6 +104,18 @@ pub struct GroupResponse {
 }
 
 impl GroupResponses {
+    fn new(responses: Responses) -> Self {
+        Self {
+            responses,
+            closed: None,
+        }
+    }
+
+    /// After the last item: which servers had finished and which had not, if the group ended under the call.
+    pub fn closed(&self) -> Option<&GroupClosed> {
+        self.closed.as_ref()
+    }
+
     /// The next answer; `None` after every server has finished. A failure of the call as a whole, such as its deadline,
     /// is the outer error and the last item.
     pub async fn next(&mut self) -> Option<Result<GroupResponse, Status>> {
@@ -99,6 +130,7 @@ impl GroupResponses {
                     return Some(Ok(GroupResponse { source, result }));
                 }
                 Arrived::MemberEnded(_, Ok(())) => {}
+                Arrived::GroupClosed(closed) => self.closed = Some(closed),
                 Arrived::Ended(Ok(())) => return None,
                 Arrived::Ended(Err(status)) => return Some(Err(status)),
             }

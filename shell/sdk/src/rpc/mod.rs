@@ -2,17 +2,23 @@
 //! messages and time, and the handles that applications hold.
 //!
 //! A client makes a [`Channel`] to one server, or a [`GroupChannel`] to several at once. A server registers methods on a
-//! [`Server`] and serves. Requests and responses are serialised messages; generated stubs put types on top.
+//! [`Server`] and serves; [`Serving`] is the same for who runs handlers elsewhere. Requests and responses are serialised
+//! messages; generated stubs put types on top, by [`typed`].
 
 mod call;
 mod channel;
 mod channel_task;
 mod group_channel;
+mod served_call;
 mod server;
 mod server_task;
+mod serving;
+pub mod typed;
 
-pub use call::{CallOptions, Requests, Responses};
+pub use call::{CallOptions, GroupClosed, Requests, Responses};
 pub use channel::Channel;
 pub use group_channel::{GroupChannel, GroupResponse, GroupResponses};
-pub use server::{Context, RequestStream, ResponseSink, Server, Shutdown};
+pub use served_call::{Context, IncomingCall, RequestStream, ResponseSink};
+pub use server::{Server, Shutdown};
+pub use serving::{Serving, ServingShutdown};
 pub use slim_rpc::{Code, MethodShape, Status, StopReason};

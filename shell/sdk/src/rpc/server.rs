@@ -1,26 +1,19 @@
-//! What a server registers, and what its handlers hold.
+//! A server with a handler per method.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use slim_proto::FullName;
-use slim_rpc::{Code, MethodShape, ServedCall, Status, StopReason};
-use slim_session::SessionId;
-use tokio::sync::{mpsc, oneshot, watch};
+use slim_rpc::{MethodShape, Status};
+use tokio::sync::watch;
 
-use super::server_task::{NewCall, ServerCommand, ServerTask};
+use super::served_call::{Context, IncomingCall, RequestStream, ResponseSink};
+use super::serving::Serving;
 use crate::app::App;
-
-/// Commands of handlers that wait for the server's task.
-const COMMANDS_MAX: usize = 256;
-/// Calls that wait to be started; the task waits beyond it.
-const CALLS_MAX: usize = 64;
 
 type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 type Handler = Arc<dyn Fn(RequestStream, Context, ResponseSink) -> HandlerFuture + Send + Sync>;
@@ -30,28 +23,6 @@ type Handler = Arc<dyn Fn(RequestStream, Context, ResponseSink) -> HandlerFuture
 pub struct Server {
     app: App,
     methods: BTreeMap<(String, String), (MethodShape, Handler)>,
-}
-
-/// What a handler knows of its call.
-#[derive(Clone, Debug)]
-pub struct Context {
-    call: Arc<ServedCall>,
-    time_left: Duration,
-    started: tokio::time::Instant,
-    stopped: watch::Receiver<Option<StopReason>>,
-}
-
-/// The requests of a call.
-#[derive(Debug)]
-pub struct RequestStream {
-    requests: mpsc::Receiver<Bytes>,
-}
-
-/// Where a handler puts its responses.
-#[derive(Clone, Debug)]
-pub struct ResponseSink {
-    call: Arc<ServedCall>,
-    commands: mpsc::Sender<ServerCommand>,
 }
 
 /// Stops a server that serves.
@@ -163,72 +134,46 @@ impl Server {
     /// Serves until [`Shutdown::shut_down`], or until the application is closed. Handlers run inside this future, on
     /// whatever executor polls it; one that blocks its thread blocks the others.
     pub async fn serve(self, shutdown: Option<&Shutdown>) {
-        let (commands, queue) = mpsc::channel(COMMANDS_MAX);
-        let (calls, mut started) = mpsc::channel(CALLS_MAX);
         let shapes = self
             .methods
             .iter()
             .map(|((service, method), (shape, _))| (service.clone(), method.clone(), *shape));
-        let task = ServerTask::new(self.app.clone(), shapes, queue, calls);
-        self.app.spawn(task.run());
+        let mut serving = Serving::start(&self.app, shapes);
         let mut stop = shutdown.map(|shutdown| shutdown.0.subscribe());
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {
-                call = started.recv() => match call {
+                call = serving.next() => match call {
                     Some(call) => {
-                        if let Some(future) = self.start(call, &commands) {
+                        if let Some(future) = self.start(call) {
                             running.push(future);
                         }
                     }
                     None => return,
                 },
                 Some(()) = running.next() => {}
-                () = stopped(&mut stop) => {
-                    let (done, stopped) = oneshot::channel();
-                    if commands.send(ServerCommand::ShutDown { done }).await.is_ok() {
-                        let _ = stopped.await;
-                    }
-                    return;
-                }
+                () = stopped(&mut stop) => return serving.shutdown().shut_down().await,
             }
         }
     }
 
     /// The handler of a call, which ends with its future or when nobody waits for it any more.
-    fn start(
-        &self,
-        new: NewCall,
-        commands: &mpsc::Sender<ServerCommand>,
-    ) -> Option<impl Future<Output = ()> + use<>> {
-        let NewCall {
-            call,
+    fn start(&self, call: IncomingCall) -> Option<impl Future<Output = ()> + use<>> {
+        let IncomingCall {
+            context,
             requests,
-            mut stopped,
-            time_left,
-        } = new;
-        let key = (call.service.clone(), call.method.clone());
+            responses,
+        } = call;
+        let key = (context.service().to_owned(), context.method().to_owned());
         // The task starts registered methods only.
         let (_, handler) = self.methods.get(&key)?;
-        let (id, call) = (call.id, Arc::new(call));
-        let context = Context {
-            call: Arc::clone(&call),
-            time_left,
-            started: tokio::time::Instant::now(),
-            stopped: stopped.clone(),
-        };
-        let sink = ResponseSink {
-            call,
-            commands: commands.clone(),
-        };
-        let handled = handler(RequestStream { requests }, context, sink);
-        let commands = commands.clone();
+        let stopped = context.clone();
+        let handled = handler(requests, context, responses.clone());
         Some(async move {
-            let result = tokio::select! {
-                result = handled => result,
-                _ = stopped.wait_for(Option::is_some) => return,
-            };
-            let _ = commands.send(ServerCommand::Finish { call: id, result }).await;
+            tokio::select! {
+                result = handled => responses.finish(result).await,
+                _ = stopped.stopped() => {}
+            }
         })
     }
 }
@@ -260,75 +205,6 @@ impl Shutdown {
 impl Default for Shutdown {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Context {
-    /// Who calls.
-    pub fn source(&self) -> &FullName {
-        &self.call.source
-    }
-
-    /// The verified identity of who calls.
-    pub fn subject(&self) -> &str {
-        &self.call.subject
-    }
-
-    /// The caller's metadata. In clear and not authenticated: a node could have changed it (W5).
-    pub fn metadata(&self) -> &BTreeMap<String, String> {
-        &self.call.metadata
-    }
-
-    /// The session that the call came in.
-    pub fn session(&self) -> SessionId {
-        SessionId(self.call.session)
-    }
-
-    /// What is left of the caller's time.
-    pub fn time_left(&self) -> Duration {
-        self.time_left.saturating_sub(self.started.elapsed())
-    }
-
-    /// Resolves when nobody waits for the result any more. The handler is dropped then; what it started elsewhere can
-    /// follow this.
-    pub async fn stopped(&self) -> StopReason {
-        let mut stopped = self.stopped.clone();
-        let reason = stopped
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|reason| *reason);
-        reason.unwrap_or(StopReason::Shutdown)
-    }
-}
-
-impl RequestStream {
-    /// The next request; `None` after the last one. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Bytes> {
-        self.requests.recv().await
-    }
-
-    async fn only(&mut self) -> Result<Bytes, Status> {
-        let missing = || Status::new(Code::InvalidArgument, "the call has no request");
-        self.next().await.ok_or_else(missing)
-    }
-}
-
-impl ResponseSink {
-    /// Gives one response. Waits while the caller does not keep up; fails when nobody waits for it any more.
-    pub async fn send(&self, response: Bytes) -> Result<(), Status> {
-        let (reply, answer) = oneshot::channel();
-        let command = ServerCommand::Respond {
-            call: self.call.id,
-            response,
-            reply,
-        };
-        let over = || Status::new(Code::Cancelled, "nobody waits for this response");
-        self.commands.send(command).await.map_err(|_| over())?;
-        match answer.await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(over()),
-        }
     }
 }
 

@@ -2,11 +2,15 @@
 //! responder, and hands calls to their handlers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use slim_net::Clock;
+use slim_proto::limits::RPC_RESPONSES_QUEUED_MAX;
 use slim_proto::{FullName, SessionKind};
 use slim_rpc::{
     Incoming, MethodShape, Responder, ResponderOutput, ServedCall, ServedCallId, ServerEvent, SessionKey,
@@ -19,12 +23,14 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::error::Error;
 use crate::inbox::Item;
-use crate::session::{PublishOptions, Session};
+use crate::session::{Acknowledgement, PublishOptions, Session};
 
 /// Requests of one call that its handler has not taken; beyond it the session is not read.
 const REQUESTS_MAX: usize = 64;
 /// Items of all sessions that wait for the task.
 const ITEMS_MAX: usize = 64;
+/// A server that stops takes at most this long for what its callers are still to hear, and again to leave its sessions.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
 /// Without a deadline the task looks around this often; nothing depends on it.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -55,6 +61,9 @@ pub(crate) enum ServerCommand {
     },
 }
 
+/// A response on its way into a session.
+type Sending = Pin<Box<dyn Future<Output = (SessionKey, FullName, Result<Acknowledgement, Error>)> + Send>>;
+
 /// A session that is served.
 struct ServedSession {
     session: Session,
@@ -63,6 +72,10 @@ struct ServedSession {
     /// False while a handler has too many requests waiting.
     gate: watch::Sender<bool>,
     blocked: VecDeque<(ServedCallId, Bytes)>,
+    /// Responses that the session has not taken, because its other side is behind.
+    leaving: VecDeque<ResponderOutput>,
+    /// One of them is on its way in.
+    is_sending: bool,
 }
 
 /// A call that runs.
@@ -86,6 +99,7 @@ pub(crate) struct ServerTask {
     readers: JoinSet<()>,
     items: mpsc::Receiver<(SessionKey, Result<Item, Error>)>,
     item_sender: mpsc::Sender<(SessionKey, Result<Item, Error>)>,
+    sending: FuturesUnordered<Sending>,
     acknowledged: JoinSet<(SessionKey, FullName)>,
     /// Handlers that wait because their caller is behind.
     congested: Vec<(ServedCallId, Bytes, oneshot::Sender<bool>)>,
@@ -116,6 +130,7 @@ impl ServerTask {
             readers: JoinSet::new(),
             items,
             item_sender,
+            sending: FuturesUnordered::new(),
             acknowledged: JoinSet::new(),
             congested: Vec::new(),
             ending: Vec::new(),
@@ -150,6 +165,7 @@ impl ServerTask {
                         self.responder.handle_published(session, &to);
                     }
                 }
+                Some((session, to, result)) = self.sending.next() => self.handle_sent(session, to, result),
                 Some(_) = self.readers.join_next() => {}
                 () = has_room(blocked) => self.unblock(),
                 () = tokio::time::sleep_until(self.clock.timer(deadline)) => {
@@ -181,6 +197,8 @@ impl ServerTask {
             metadata: Arc::new(info.metadata),
             gate,
             blocked: VecDeque::new(),
+            leaving: VecDeque::new(),
+            is_sending: false,
         };
         self.sessions.insert(key, served);
     }
@@ -196,6 +214,7 @@ impl ServerTask {
                     is_group: served.is_group,
                     source: message.source,
                     subject: message.subject,
+                    issuer: message.issuer,
                     session_metadata: Arc::clone(&served.metadata),
                     metadata: message.metadata,
                     payload: message.payload,
@@ -222,7 +241,7 @@ impl ServerTask {
                 response,
                 reply,
             } => {
-                if self.responder.is_congested(call) {
+                if self.is_congested(call) {
                     self.congested.push((call, response, reply));
                 } else {
                     let _ = reply.send(self.responder.respond(call, response));
@@ -249,8 +268,22 @@ impl ServerTask {
             self.handle_event(event).await;
         }
         while let Some(output) = self.responder.poll_output() {
-            self.publish(output).await;
+            let key = output.session;
+            if let Some(served) = self.sessions.get_mut(&key) {
+                served.leaving.push_back(output);
+                self.send_next(key);
+            }
         }
+    }
+
+    /// The caller of this one does not keep up, in the group's lane to it or in the session.
+    fn is_congested(&self, call: ServedCallId) -> bool {
+        let session = self
+            .calls
+            .get(&call)
+            .and_then(|running| self.sessions.get(&running.session));
+        let is_full = session.is_some_and(|served| served.leaving.len() >= RPC_RESPONSES_QUEUED_MAX);
+        is_full || self.responder.is_congested(call)
     }
 
     async fn handle_event(&mut self, event: ServerEvent) {
@@ -355,23 +388,39 @@ impl ServerTask {
         }
     }
 
-    async fn publish(&mut self, output: ResponderOutput) {
+    /// One response after the other, so that a caller who is behind holds up its own session and no other.
+    fn send_next(&mut self, key: SessionKey) {
+        let Some(served) = self.sessions.get_mut(&key).filter(|served| !served.is_sending) else {
+            return;
+        };
+        let Some(output) = served.leaving.pop_front() else {
+            return;
+        };
+        served.is_sending = true;
         let ResponderOutput {
-            session: key,
             to,
             direct,
             payload,
             metadata,
+            ..
         } = output;
-        let Some(served) = self.sessions.get(&key) else {
-            return;
-        };
         let options = PublishOptions {
             metadata,
             to: direct.then(|| to.clone()),
             ..PublishOptions::default()
         };
-        match served.session.submit(payload, options).await {
+        let session = served.session.clone();
+        self.sending.push(Box::pin(async move {
+            let result = session.submit(payload, options).await;
+            (key, to, result)
+        }));
+    }
+
+    fn handle_sent(&mut self, key: SessionKey, to: FullName, result: Result<Acknowledgement, Error>) {
+        if let Some(served) = self.sessions.get_mut(&key) {
+            served.is_sending = false;
+        }
+        match result {
             Ok(acknowledgement) => {
                 self.acknowledged.spawn(async move {
                     // Unheard or not, the next one follows; the caller's absence ends its calls.
@@ -384,6 +433,7 @@ impl ServerTask {
                 self.responder.handle_published(key, &to);
             }
         }
+        self.send_next(key);
     }
 
     async fn shut_down(&mut self) {
@@ -391,6 +441,27 @@ impl ServerTask {
         self.settle().await;
         for call in std::mem::take(&mut self.calls).into_values() {
             call.stop.send_replace(Some(StopReason::Shutdown));
+        }
+        // Callers are to hear how their calls ended before they hear that the session did.
+        let _ = tokio::time::timeout(FAREWELL_MAX, self.drain()).await;
+        let sessions = std::mem::take(&mut self.sessions).into_values();
+        let leaving = sessions.map(|served| async move { served.session.close().await });
+        let _ = tokio::time::timeout(FAREWELL_MAX, futures_util::future::join_all(leaving)).await;
+    }
+
+    /// Until everything that was said is acknowledged or given up.
+    async fn drain(&mut self) {
+        loop {
+            tokio::select! {
+                Some((session, to, result)) = self.sending.next() => self.handle_sent(session, to, result),
+                Some(result) = self.acknowledged.join_next() => {
+                    if let Ok((session, to)) = result {
+                        self.responder.handle_published(session, &to);
+                    }
+                }
+                else => return,
+            }
+            self.settle().await;
         }
     }
 }
