@@ -67,6 +67,8 @@ pub(super) struct Connection<Io> {
     violation: Option<Violation>,
     /// What came after nothing more was wanted.
     discarded: usize,
+    /// The peer's half of the socket is at its end; ours may have something to say.
+    has_read_all: bool,
     farewell: Option<Pin<Box<Sleep>>>,
 }
 
@@ -98,6 +100,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             received_close: None,
             violation: None,
             discarded: 0,
+            has_read_all: false,
             farewell: None,
         };
         (connection, reader, writer)
@@ -201,6 +204,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Reads on only to see the peer's end.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        if self.has_read_all {
+            return Poll::Pending;
+        }
         let mut scratch = BytesMut::with_capacity(4 * 1024);
         loop {
             scratch.clear();
@@ -209,6 +215,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 ready!(reading.poll(cx))
             };
             match read {
+                Ok(0) if self.violation.is_none() && !self.close_is_written => {
+                    self.has_read_all = true;
+                    return Poll::Pending;
+                }
                 Ok(0) => return Poll::Ready(self.ended_by_the_socket()),
                 Ok(bytes) => {
                     self.discarded += bytes;
@@ -332,7 +342,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
         let is_out = self.close_is_written && self.writing.is_empty() && self.is_flushed;
         // The acceptor closes first (RFC 6455 §7.1.1).
-        if is_out && self.own == Sender::Server && self.received_close.is_some() {
+        let closes_now = self.own == Sender::Server || self.has_read_all;
+        if is_out && closes_now && self.received_close.is_some() {
             let _ = Pin::new(&mut self.io).poll_shutdown(cx);
             return Poll::Ready(self.end());
         }

@@ -257,8 +257,8 @@ impl Outgoing {
         }
         let mut state = self.shared.lock();
         if state.is_closed {
-            let end = state.end.take();
-            return Poll::Ready(Err(end.unwrap_or(LinkEnd::Ended(None))));
+            // Why, the reader is told.
+            return Poll::Ready(Err(LinkEnd::Ended(None)));
         }
         if state.outgoing.len() >= BATCH_BYTES {
             state.writer = Some(cx.waker().clone());
