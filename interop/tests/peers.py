@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -360,7 +361,7 @@ class OurNode(Process):
         command = [NODE, "--config", str(config)]
         super().__init__("our node", command, {"RUST_LOG": level}, subprocess.DEVNULL, one_stream=True)
         self.endpoint = endpoint(self.port, **settings)
-        wait_for_port(self.port, self)
+        wait_for_listener(self.endpoint, self.port, self)
 
 
 class UpstreamNode(Peer):
@@ -372,7 +373,7 @@ class UpstreamNode(Peer):
         config.write_text(node_configuration(port, **settings))
         super().__init__(UPSTREAM, "org/ns/upstream-node", {"PEER_CONFIG": str(config)})
         self.endpoint = endpoint(port, **settings)
-        wait_for_port(port, self)
+        wait_for_listener(self.endpoint, port, self)
 
 
 def node_configuration(
@@ -382,16 +383,23 @@ def node_configuration(
     auth: dict | None = None,
     authorization: dict | None = None,
     legacy: bool = True,
+    transport: str | None = None,
 ) -> str:
     """A file that both nodes understand, but for `authorization` and `legacy`, which are ours alone; JSON is YAML."""
-    server = {"endpoint": f"127.0.0.1:{port}", "tls": tls or {"insecure": True}} | ({"auth": auth} if auth else {})
+    where = endpoint(port, transport=transport) if transport else f"127.0.0.1:{port}"
+    server = {"endpoint": where, "tls": tls or {"insecure": True}} | ({"auth": auth} if auth else {})
     server |= {} if legacy else {"legacy": False}
     dataplane = {"servers": [server], "clients": []} | ({"enforce_pqc": True} if enforce_pqc else {})
     service = {"dataplane": dataplane} | ({"authorization": authorization} if authorization else {})
     return json.dumps({"services": {"slim/0": service}}, indent=1)
 
 
-def endpoint(port: int, tls: dict | None = None, **_settings: object) -> str:
+def endpoint(port: int, tls: dict | None = None, transport: str | None = None, **_settings: object) -> str:
+    """`transport` is `ws` or `wss`, with a path of their own, or `unix`; TCP and gRPC are what nodes have otherwise."""
+    if transport == "unix":
+        return f"unix://{tempfile.gettempdir()}/slim-{os.getpid()}-{port}"
+    if transport:
+        return f"{transport}://127.0.0.1:{port}/slim"
     return f"{'https' if tls else 'http'}://127.0.0.1:{port}"
 
 
@@ -399,6 +407,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def wait_for_listener(endpoint: str, port: int, process: Process) -> None:
+    if not endpoint.startswith("unix://"):
+        return wait_for_port(port, process)
+    end = time.monotonic() + DEADLINE
+    while not Path(endpoint.removeprefix("unix://")).is_socket():
+        alive = process.child.poll() is None
+        assert alive and time.monotonic() < end, f"{process.title} does not listen\n{process.report()}"
+        threading.Event().wait(0.02)
 
 
 def wait_for_port(port: int, process: Process) -> None:

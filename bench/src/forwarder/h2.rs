@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bytes::BytesMut;
 use slim_config::{Endpoint, ServerConfig};
 use slim_net::egress::{EgressReceiver, egress_queue};
@@ -30,7 +30,7 @@ pub(super) async fn start() -> Result<SocketAddr> {
     let endpoint: Endpoint = LISTEN.parse()?;
     let settings = ConnectionSettings::from(&ServerConfig::insecure(endpoint.clone()));
     let listener = Listener::bind(&endpoint, ConnectionLimits::default()).await?;
-    let address = listener.local_address();
+    let address = listener.local_address().context("no address of the network")?;
     tokio::spawn(accept(listener, Arc::new(settings)));
     Ok(address)
 }

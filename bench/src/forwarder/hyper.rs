@@ -15,7 +15,7 @@ use hyper::body::{Body, Frame as BodyFrame, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use slim_net::grpc::stream::{BATCH_BYTES, BATCH_FRAMES};
+use slim_net::frames::{BATCH_BYTES, BATCH_FRAMES};
 use slim_net::grpc::{CONNECTION_WINDOW_BYTES, DATA_FRAME_BYTES_MAX, STREAM_WINDOW_BYTES};
 use slim_net::rope::Rope;
 use slim_proto::Egress;

@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result, bail};
 use slim_config::ClientConfig;
 use slim_crypto::EphemeralKey;
-use slim_net::grpc::client::DialedConnection;
+use slim_net::DialedConnection;
 use slim_net::{Clock, FrameReader, FrameWriter, dial};
 use slim_proto::control::{ConnectionType, SubscriptionAck, SubscriptionAction, SubscriptionRequest};
 use slim_proto::{Egress, Frame, FullName, Message};

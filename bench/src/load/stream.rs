@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use slim_net::grpc::stream::{BATCH_BYTES, BATCH_FRAMES};
+use slim_net::frames::{BATCH_BYTES, BATCH_FRAMES};
 use slim_net::{FrameWriter, LinkEnd};
 use slim_proto::Egress;
 use tokio::sync::Notify;

@@ -1,6 +1,5 @@
 //! What a process has once: the SDK's service, the bridge, and their end.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -92,12 +91,11 @@ pub(crate) fn run_server<'py>(
     let rules = authorization.map(config::authorization).transpose()?;
     let process = Process::current()?;
     let service = process.service.clone();
-    let address = |address: SocketAddr| address.to_string();
     process.bridge.future(py, async move {
         service
             .run_server_with_rules(configuration, rules)
             .await
-            .map(address)
+            .map(|endpoint| endpoint.to_string())
     })
 }
 

@@ -73,7 +73,8 @@ pub(crate) static CLIENT: Block = Block {
         Key::new(
             "endpoint",
             Kind::Endpoint,
-            "where to dial: `host:port`, `http://host:port` or `https://host:port`",
+            "where to dial: `host:port`, `http://…` or `https://…` for gRPC, `ws://host:port/path` or `wss://…` for \
+             WebSocket, `unix:///path` for a socket file",
         )
         .required(),
         Key::new(
@@ -112,7 +113,7 @@ pub(crate) static CLIENT: Block = Block {
         Key::new(
             "connect_timeout",
             Kind::Duration { zero: true },
-            "longest time to reach the node over TCP; `0s`: the dialling side's own",
+            "longest time to reach the node's socket; `0s`: the dialling side's own",
         )
         .or("0s"),
         Key::new(
@@ -188,7 +189,7 @@ impl ClientConfig {
         Ok(Self {
             tls,
             auth: ClientAuth::parse(&section)?,
-            proxy: Proxy::parse(&section)?,
+            proxy: Proxy::parse(&section, &endpoint)?,
             rate_limit: rate_limit
                 .map(|field| field.parsed(str::parse, Problem::Rate))
                 .transpose()?,
@@ -274,8 +275,16 @@ pub(crate) fn headers(field: &Field<'_>) -> Result<BTreeMap<String, String>, Con
         if name.is_empty() || !name.chars().all(token) || !value.chars().all(printable) {
             return Err(field.error(Problem::Header));
         }
-        let own = ["content-type", "te", "host", "connection", "transfer-encoding"];
-        if own.contains(&name) || name.starts_with("grpc-") {
+        let own = [
+            "content-type",
+            "te",
+            "host",
+            "connection",
+            "upgrade",
+            "content-length",
+            "transfer-encoding",
+        ];
+        if own.contains(&name) || name.starts_with("grpc-") || name.starts_with("sec-websocket-") {
             return Err(field.error(Problem::ReservedHeader));
         }
         headers.insert(name.to_owned(), value.to_owned());

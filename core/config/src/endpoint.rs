@@ -1,43 +1,88 @@
-//! Where to listen or dial: `0.0.0.0:46357`, `[::]:46357`, `localhost:46357`, `http://host:46357`, `https://host:46357`.
+//! Where to listen or dial, and how: `host:port`, `http://`, `https://`, `ws://`, `wss://`, `unix://`.
+//!
+//! Nothing is looked up here: whether the host exists or the file is a socket is the shell's business.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::str::FromStr;
 
-/// A host and a port to reach over TCP.
+mod parse;
+
+/// A place to reach, and what is spoken there.
 ///
-/// Equal endpoints are the same place. The scheme that was written does not count: it only claims what the `tls`
-/// block says, and is checked against it.
-#[derive(Clone)]
-pub struct Endpoint {
-    /// A name or an address, IPv6 without brackets.
-    host: String,
-    port: u16,
-    scheme: Option<Scheme>,
+/// Equal endpoints are the same place with the same transport. Whether TLS is written into the scheme does not count:
+/// it only claims what the `tls` block says, and is checked against it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(Place);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Place {
+    Network {
+        /// A name or an address, IPv6 without brackets.
+        host: String,
+        port: u16,
+        speaks: Speaks,
+        tls: Claim,
+    },
+    /// The absolute path of a socket file.
+    Socket(String),
 }
+
+#[derive(Clone, PartialEq, Eq)]
+enum Speaks {
+    Grpc,
+    /// With the path of the request, which begins with a slash.
+    WebSocket(String),
+}
+
+/// What the scheme says about TLS; equal whatever it says.
+#[derive(Clone, Copy)]
+struct Claim(Option<bool>);
+
+impl PartialEq for Claim {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Claim {}
 
 /// The scheme of an endpoint that was written as a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// Plain text.
+    /// gRPC in plain text.
     Http,
-    /// TLS.
+    /// gRPC under TLS.
     Https,
+    /// WebSocket in plain text.
+    Ws,
+    /// WebSocket under TLS.
+    Wss,
+    /// gRPC on a Unix socket, which has no TLS.
+    Unix,
 }
+
+/// How the frames of a link travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// One gRPC call over HTTP/2 (wire-routing A1).
+    Grpc,
+    /// One WebSocket connection (wire-routing A13).
+    WebSocket,
+}
+
+/// Longest path of a socket file, in bytes: Linux's `sockaddr_un` has 108 with the NUL that ends it, others have 104.
+pub const SOCKET_PATH_BYTES_MAX: usize = 103;
+
+/// Longest path of a WebSocket endpoint, in bytes: a request line with it stays far below what any server reads.
+pub const REQUEST_PATH_BYTES_MAX: usize = 1024;
 
 /// Why a text is no endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// A transport that comes with a later release.
-    #[error(
-        "{scheme}:// endpoints are not supported yet; write host:port, http://host:port or https://host:port"
-    )]
-    NotYet {
-        /// The scheme.
-        scheme: String,
-    },
     /// A scheme that is none of ours.
-    #[error("unknown scheme {scheme:?}; write host:port, http://host:port or https://host:port")]
+    #[error("unknown scheme {scheme:?}; write host:port, or a URL with http, https, ws, wss or unix")]
     Scheme {
         /// The scheme.
         scheme: String,
@@ -60,41 +105,146 @@ pub enum EndpointError {
         /// The text.
         text: String,
     },
-    /// A path, query or user.
+    /// A path, query or user where the service's own path is the only one.
     #[error("{text:?} has more than host and port; the path of the service is fixed")]
     Extra {
         /// The text.
         text: String,
     },
+    /// A query, fragment or user in the URL of a WebSocket. The text may have a token in it and is not shown.
+    #[error("a WebSocket endpoint is ws://host:port/path and no more; credentials belong into `auth`")]
+    WebSocketExtra,
+    /// A path that no request can have.
+    #[error(
+        "{path:?} is no path of a WebSocket endpoint; write up to {REQUEST_PATH_BYTES_MAX} printable ASCII characters, \
+         others percent-encoded"
+    )]
+    Path {
+        /// The path.
+        path: String,
+    },
+    /// A socket without absolute path.
+    #[error("{text:?} names no socket file; write unix:///absolute/path")]
+    RelativeSocket {
+        /// The text.
+        text: String,
+    },
+    /// A socket that no system can open.
+    #[error("{path:?} has {} bytes; the path of a socket has at most {SOCKET_PATH_BYTES_MAX}", path.len())]
+    SocketPath {
+        /// The path.
+        path: String,
+    },
 }
 
 impl Endpoint {
-    /// Host name or address; IPv6 without brackets.
+    /// Host name or address; IPv6 without brackets. What a Unix socket has in the place of a host is this machine.
     pub fn host(&self) -> &str {
-        &self.host
+        match &self.0 {
+            Place::Network { host, .. } => host,
+            Place::Socket(_) => "localhost",
+        }
     }
 
-    /// Port; 0 lets the system choose when listening.
+    /// Port; 0 lets the system choose when listening. A Unix socket has none, which is 0 too.
     pub fn port(&self) -> u16 {
-        self.port
+        match &self.0 {
+            Place::Network { port, .. } => *port,
+            Place::Socket(_) => 0,
+        }
+    }
+
+    /// Address and port of the network, if the host is written as an address.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        let Place::Network { host, port, .. } = &self.0 else {
+            return None;
+        };
+        Some(SocketAddr::new(host.parse().ok()?, *port))
     }
 
     /// The scheme, if one was written.
     pub fn scheme(&self) -> Option<Scheme> {
-        self.scheme
+        let Place::Network { speaks, tls, .. } = &self.0 else {
+            return Some(Scheme::Unix);
+        };
+        match (speaks, tls.0) {
+            (Speaks::Grpc, None) => None,
+            (Speaks::Grpc, Some(false)) => Some(Scheme::Http),
+            (Speaks::Grpc, Some(true)) => Some(Scheme::Https),
+            (Speaks::WebSocket(_), Some(true)) => Some(Scheme::Wss),
+            (Speaks::WebSocket(_), Some(false) | None) => Some(Scheme::Ws),
+        }
+    }
+
+    /// What is spoken there.
+    pub fn transport(&self) -> Transport {
+        match self.request_path() {
+            Some(_) => Transport::WebSocket,
+            None => Transport::Grpc,
+        }
+    }
+
+    /// The path of the requests that open a WebSocket; `None` for gRPC, whose path is fixed.
+    pub fn request_path(&self) -> Option<&str> {
+        match &self.0 {
+            Place::Network {
+                speaks: Speaks::WebSocket(path),
+                ..
+            } => Some(path),
+            Place::Network {
+                speaks: Speaks::Grpc, ..
+            }
+            | Place::Socket(_) => None,
+        }
+    }
+
+    /// The socket file of a Unix socket.
+    pub fn socket_path(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Network { .. } => None,
+            Place::Socket(path) => Some(Path::new(path)),
+        }
     }
 
     /// `host:port` as an HTTP authority.
     pub fn authority(&self) -> String {
-        self.to_string()
+        match &self.0 {
+            Place::Network { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Place::Network { host, port, .. } => format!("{host}:{port}"),
+            Place::Socket(_) => self.host().to_owned(),
+        }
     }
 
     /// True if only this machine can reach a listener here.
     pub fn is_loopback(&self) -> bool {
-        match self.host.parse::<IpAddr>() {
+        let Place::Network { host, .. } = &self.0 else {
+            return true;
+        };
+        match host.parse::<IpAddr>() {
             Ok(address) => address.to_canonical().is_loopback(),
-            Err(_) => self.host.eq_ignore_ascii_case("localhost"),
+            Err(_) => host.eq_ignore_ascii_case("localhost"),
         }
+    }
+
+    /// True if one socket serves both, whatever is spoken on it.
+    pub fn is_same_socket(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Place::Socket(one), Place::Socket(other)) => one == other,
+            (Place::Network { .. }, Place::Network { .. }) => {
+                (self.host(), self.port()) == (other.host(), other.port())
+            }
+            (Place::Socket(_), Place::Network { .. }) | (Place::Network { .. }, Place::Socket(_)) => false,
+        }
+    }
+
+    /// The same transport at the address that a listener was bound to. A Unix socket stays what it is.
+    #[must_use]
+    pub fn bound_to(mut self, address: SocketAddr) -> Self {
+        if let Place::Network { host, port, .. } = &mut self.0 {
+            *host = address.ip().to_string();
+            *port = address.port();
+        }
+        self
     }
 }
 
@@ -102,100 +252,37 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let owned = || text.to_owned();
-        let trimmed = text.trim();
-        let mut scheme_of_text = None;
-        let rest = match trimmed.split_once("://") {
-            None if trimmed.starts_with("unix:") => {
-                return Err(EndpointError::NotYet {
-                    scheme: "unix".into(),
-                });
-            }
-            None => trimmed,
-            Some((scheme @ ("http" | "https"), after)) => {
-                let is_tls = scheme == "https";
-                scheme_of_text = Some(if is_tls { Scheme::Https } else { Scheme::Http });
-                after.strip_suffix('/').unwrap_or(after)
-            }
-            Some((scheme @ ("ws" | "wss" | "unix"), _)) => {
-                return Err(EndpointError::NotYet {
-                    scheme: scheme.to_owned(),
-                });
-            }
-            Some((scheme, _)) => {
-                return Err(EndpointError::Scheme {
-                    scheme: scheme.to_owned(),
-                });
-            }
-        };
-        if rest.contains(['/', '?', '#', '@']) {
-            return Err(EndpointError::Extra { text: owned() });
-        }
-        let (host, port) = match rest.strip_prefix('[') {
-            Some(bracketed) => {
-                let (host, after) = bracketed
-                    .split_once(']')
-                    .ok_or_else(|| EndpointError::Host { text: owned() })?;
-                // Inside brackets only an address makes sense.
-                host.parse::<Ipv6Addr>()
-                    .map_err(|_| EndpointError::Host { text: owned() })?;
-                let port = after
-                    .strip_prefix(':')
-                    .ok_or_else(|| EndpointError::NoPort { text: owned() })?;
-                (host, port)
-            }
-            None => rest
-                .rsplit_once(':')
-                .ok_or_else(|| EndpointError::NoPort { text: owned() })?,
-        };
-        let host_character = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        let bracketed = rest.starts_with('[');
-        if host.is_empty() || (!bracketed && !host.chars().all(host_character)) {
-            return Err(EndpointError::Host { text: owned() });
-        }
-        // `parse` would accept a plus sign.
-        let number = port.parse::<u16>().ok().filter(|_| !port.starts_with('+'));
-        let Some(port) = number else {
-            return Err(if port.is_empty() {
-                EndpointError::NoPort { text: owned() }
-            } else {
-                EndpointError::Port {
-                    port: port.to_owned(),
-                }
-            });
-        };
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-            scheme: scheme_of_text,
-        })
+        parse::endpoint(text)
     }
 }
-
-impl PartialEq for Endpoint {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.host, self.port) == (&other.host, other.port)
-    }
-}
-
-impl Eq for Endpoint {}
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self {
+        Self(Place::Network {
             host: address.ip().to_string(),
             port: address.port(),
-            scheme: None,
-        }
+            speaks: Speaks::Grpc,
+            tls: Claim(None),
+        })
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match &self.0 {
+            Place::Socket(path) => write!(f, "unix://{path}"),
+            Place::Network {
+                speaks: Speaks::WebSocket(path),
+                tls,
+                ..
+            } => {
+                let scheme = if tls.0 == Some(true) { "wss" } else { "ws" };
+                write!(f, "{scheme}://{}", self.authority())?;
+                f.write_str(if path == "/" { "" } else { path })
+            }
+            Place::Network {
+                speaks: Speaks::Grpc, ..
+            } => f.write_str(&self.authority()),
         }
     }
 }
@@ -206,97 +293,15 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn s_11_all_tcp_spellings_are_understood() {
-        for (text, shown, loopback) in [
-            ("0.0.0.0:46357", "0.0.0.0:46357", false),
-            ("127.0.0.1:0", "127.0.0.1:0", true),
-            ("[::]:1", "[::]:1", false),
-            ("[::1]:1", "[::1]:1", true),
-            ("[::ffff:127.0.0.1]:9", "[::ffff:127.0.0.1]:9", true),
-            ("localhost:1", "localhost:1", true),
-            ("node-1.example.org:46357", "node-1.example.org:46357", false),
-            ("http://127.0.0.1:46357", "127.0.0.1:46357", true),
-            ("http://host:80/", "host:80", false),
-            ("http://[::1]:80", "[::1]:80", true),
-            ("https://host:443/", "host:443", false),
-        ] {
-            let endpoint: Endpoint = text.parse().unwrap();
-            assert_eq!(endpoint.to_string(), shown);
-            assert_eq!(endpoint.is_loopback(), loopback, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_scheme_is_kept_and_makes_no_other_place() {
-        let parse = |text: &str| text.parse::<Endpoint>().unwrap();
-        assert_eq!(parse("https://a:1").scheme(), Some(Scheme::Https));
-        assert_eq!(parse("http://a:1").scheme(), Some(Scheme::Http));
-        assert_eq!(parse("a:1").scheme(), None);
-        assert_eq!(parse("https://a:1"), parse("a:1"));
-    }
-
-    #[test]
-    fn everything_else_says_what_is_wrong() {
-        for (text, message) in [
-            (
-                "wss://a:1",
-                "wss:// endpoints are not supported yet; write host:port, http://host:port or https://host:port",
-            ),
-            (
-                "ws://a:1",
-                "ws:// endpoints are not supported yet; write host:port, http://host:port or https://host:port",
-            ),
-            (
-                "unix:///tmp/s",
-                "unix:// endpoints are not supported yet; write host:port, http://host:port or https://host:port",
-            ),
-            (
-                "unix:/tmp/s",
-                "unix:// endpoints are not supported yet; write host:port, http://host:port or https://host:port",
-            ),
-            (
-                "ftp://a:1",
-                "unknown scheme \"ftp\"; write host:port, http://host:port or https://host:port",
-            ),
-            ("localhost", "\"localhost\" names no port; write host:port"),
-            (
-                "http://localhost",
-                "\"http://localhost\" names no port; write host:port",
-            ),
-            ("localhost:", "\"localhost:\" names no port; write host:port"),
-            (
-                "a:65536",
-                "\"65536\" is no port; a port is a number from 0 to 65535",
-            ),
-            ("a:+1", "\"+1\" is no port; a port is a number from 0 to 65535"),
-            (
-                ":46357",
-                "\":46357\" names no host; write host:port, an IPv6 address in brackets",
-            ),
-            (
-                "::1:46357",
-                "\"::1:46357\" names no host; write host:port, an IPv6 address in brackets",
-            ),
-            (
-                "[localhost]:1",
-                "\"[localhost]:1\" names no host; write host:port, an IPv6 address in brackets",
-            ),
-            (
-                "http://a:1/path",
-                "\"http://a:1/path\" has more than host and port; the path of the service is fixed",
-            ),
-            ("", "\"\" names no port; write host:port"),
-        ] {
-            assert_eq!(
-                text.parse::<Endpoint>().unwrap_err().to_string(),
-                message,
-                "{text}"
-            );
+impl Scheme {
+    /// As it is written, with what follows it.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Http => "http://",
+            Self::Https => "https://",
+            Self::Ws => "ws://",
+            Self::Wss => "wss://",
+            Self::Unix => "unix://",
         }
     }
 }

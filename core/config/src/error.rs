@@ -222,16 +222,38 @@ pub enum Problem {
     CertificateMissing,
     /// A plain-text scheme under TLS.
     #[error(
-        "the endpoint says http:// and TLS is on (its default); write https://, or set tls.insecure: true for \
+        "the endpoint says {written} and TLS is on (its default); write {other}, or set tls.insecure: true for \
          plain text"
     )]
-    SchemeIsPlain,
+    SchemeIsPlain {
+        /// The scheme that stands there.
+        written: &'static str,
+        /// The one that says TLS.
+        other: &'static str,
+    },
     /// A TLS scheme over plain text.
     #[error(
-        "the endpoint says https:// and tls.insecure: true asks for plain text; write http://, or remove \
+        "the endpoint says {written} and tls.insecure: true asks for plain text; write {other}, or remove \
          tls.insecure"
     )]
-    SchemeIsTls,
+    SchemeIsTls {
+        /// The scheme that stands there.
+        written: &'static str,
+        /// The one that says plain text.
+        other: &'static str,
+    },
+    /// TLS where no network is.
+    #[error("a Unix socket has no TLS; remove this key, or set it to {{insecure: true}}")]
+    SocketTls,
+    /// A key that is about HTTP/2, under a WebSocket endpoint.
+    #[error("this key is about HTTP/2 and has no effect on a WebSocket listener; remove it")]
+    Http2Only,
+    /// A proxy in front of a Unix socket.
+    #[error("a Unix socket is on this machine and is never reached through a proxy; remove this key")]
+    SocketProxy,
+    /// A proxy that is not asked over HTTP.
+    #[error("a proxy is http://host:port or https://host:port")]
+    ProxyScheme,
     /// A key about certificates beside `insecure: true`.
     #[error("tls.insecure: true asks for plain text, and this key for TLS; keep one of the two")]
     PlainTextAndTls,
@@ -313,7 +335,7 @@ impl Problem {
         }
         let form = [
             (matches!(self, Self::Duration(_)), "a duration such as 10s"),
-            (matches!(self, Self::Endpoint(_)), "host:port"),
+            (matches!(self, Self::Endpoint(_)), "host:port or a URL"),
             (matches!(self, Self::Rate(_)), "COUNT/SECONDS"),
         ];
         let (_, form) = form.into_iter().find(|(applies, _)| *applies)?;

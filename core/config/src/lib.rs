@@ -43,7 +43,9 @@ pub use authorization::{AuthorizationConfig, DefaultAccess};
 pub use backoff::Backoff;
 pub use client::{ClientConfig, ConnectionType};
 pub use duration::{DurationError, format_duration, parse_duration};
-pub use endpoint::{Endpoint, EndpointError, Scheme};
+pub use endpoint::{
+    Endpoint, EndpointError, REQUEST_PATH_BYTES_MAX, SOCKET_PATH_BYTES_MAX, Scheme, Transport,
+};
 pub use error::{ConfigError, Problem};
 pub use json_schema::json_schema;
 pub use keepalive::{ClientKeepalive, ServerKeepalive};

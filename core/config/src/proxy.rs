@@ -71,7 +71,7 @@ pub(crate) static PROXY: Block = Block {
 };
 
 impl Proxy {
-    pub(crate) fn parse(entry: &Section<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(entry: &Section<'_>, target: &Endpoint) -> Result<Self, ConfigError> {
         let Some(field) = entry.field("proxy") else {
             return Ok(Self::Environment);
         };
@@ -94,12 +94,20 @@ impl Proxy {
         if url.text()?.contains('@') {
             return Err(url.error(Problem::ProxyCredentials));
         }
+        let scheme = url.text()?.split_once("://").map(|(scheme, _)| scheme);
+        if scheme.is_some_and(|scheme| !["http", "https"].contains(&scheme)) {
+            return Err(url.error(Problem::ProxyScheme));
+        }
         let endpoint = parse_endpoint(url)?;
         let written = section.section("tls")?;
         let tls = match endpoint.scheme() {
             Some(Scheme::Https) => Some(tls::proxy(written.as_ref())?),
             Some(Scheme::Http) | None => None,
+            Some(Scheme::Ws | Scheme::Wss | Scheme::Unix) => return Err(url.error(Problem::ProxyScheme)),
         };
+        if target.socket_path().is_some() {
+            return Err(field.error(Problem::SocketProxy));
+        }
         Ok(Self::Through(Box::new(ProxyConfig {
             endpoint,
             credentials: credentials(&section)?,

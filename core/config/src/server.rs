@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::Loaded;
 use crate::auth::{SERVER_AUTH, ServerAuth};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Transport};
 use crate::error::{ConfigError, Problem};
 use crate::field::Field;
 use crate::keepalive::{SERVER_KEEPALIVE, ServerKeepalive};
@@ -16,7 +16,7 @@ use crate::section::Section;
 use crate::table::{Block, Key, Kind, Status};
 use crate::tls::{self, CaSource, CertificateSource, SERVER_TLS, ServerTls, TlsVersion};
 
-/// An HTTP/2 listener.
+/// A listener, for gRPC over HTTP/2 or for WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
     /// Where to listen.
@@ -29,7 +29,8 @@ pub struct ServerConfig {
     pub enforce_pqc: bool,
     /// Largest HTTP/2 frame that the peer may send, in MiB; absent means 64 KiB.
     pub max_frame_size: Option<u32>,
-    /// Streams that one connection may have open; absent means 100.
+    /// Streams that one connection may have open, absent means 100; WebSocket connections that the listener may have
+    /// open, absent means as many as the node.
     pub max_concurrent_streams: Option<u32>,
     /// Largest header list of a request, in bytes; absent means 16 KiB.
     pub max_header_list_size: Option<u32>,
@@ -55,13 +56,14 @@ pub(crate) static SERVER: Block = Block {
         Key::new(
             "endpoint",
             Kind::Endpoint,
-            "where to listen: `host:port`, `[v6]:port`, `http://…` or `https://…`; port 0: any free port",
+            "where to listen: `host:port`, `[v6]:port`, `http://…` or `https://…` for gRPC, `ws://host:port/path` or \
+             `wss://…` for WebSocket, `unix:///path` for a socket file; port 0: any free port",
         )
         .required(),
         Key::new(
             "tls",
             Kind::Block(&SERVER_TLS),
-            "certificates, or `{insecure: true}` for plain text",
+            "certificates, or `{insecure: true}` for plain text; a Unix socket needs none",
         )
         .required(),
         Key::new(
@@ -74,15 +76,15 @@ pub(crate) static SERVER: Block = Block {
         Key::new(
             "max_frame_size",
             Kind::Integer { min: 1, max: 16 },
-            "largest HTTP/2 frame that is accepted, in MiB",
+            "largest HTTP/2 frame that is accepted, in MiB; not under `ws://` and `wss://`",
         )
         .without("64 KiB"),
         Key::new(
             "max_concurrent_streams",
             Kind::Integer { min: 1, max: 10_000 },
-            "calls that one connection may have open",
+            "calls that one connection may have open; under `ws://` and `wss://`, connections of the listener",
         )
-        .without("100"),
+        .without("100 calls; as many connections as the node has"),
         Key::new(
             "max_header_list_size",
             Kind::Integer {
@@ -175,6 +177,11 @@ impl ServerConfig {
         let tls = tls::server(&section, &endpoint)?;
         let seconds = section.integer("negotiation_timeout_secs")?;
         let enforce_pqc = parse_enforce_pqc(&section, enforce_pqc, tls.as_ref().map(|tls| tls.version))?;
+        if endpoint.transport() == Transport::WebSocket
+            && let Some(field) = section.field("max_frame_size")
+        {
+            return Err(field.error(Problem::Http2Only));
+        }
         Ok(Self {
             tls,
             auth: ServerAuth::parse(&section)?,

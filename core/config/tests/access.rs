@@ -106,7 +106,7 @@ fn a_proxy_is_the_environments_or_none_or_a_certain_one() {
         ),
         (
             "{url: 'socks5://p:1'}",
-            "proxy.url: unknown scheme \"socks5\"; write host:port, http://host:port or https://host:port",
+            "proxy.url: a proxy is http://host:port or https://host:port",
         ),
     ] {
         assert_eq!(proxy(text).unwrap_err(), message, "{text}");

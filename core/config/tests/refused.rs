@@ -328,8 +328,8 @@ fn s_02_s_05_s_08_values_of_the_wrong_type_or_range_are_named() {
         ),
         (
             &with_server("{endpoint: 'wss://a:1', tls: {insecure: true}}"),
-            "services.slim/0.dataplane.servers[0].endpoint (line 5): wss:// endpoints are not supported yet; \
-             write host:port, http://host:port or https://host:port",
+            "services.slim/0.dataplane.servers[0].endpoint (line 5): the endpoint says wss:// and \
+             tls.insecure: true asks for plain text; write ws://, or remove tls.insecure",
         ),
     ] {
         assert_eq!(refusal(text), message, "{text}");

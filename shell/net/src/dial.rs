@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use slim_config::{Backoff, ClientConfig};
 use slim_router::dialer::{Pauses, RedialPolicy};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::auth::{CredentialError, Credentials};
-use crate::grpc::client::{CallHeaders, Dialed, OPENING_TIMEOUT, open};
+use crate::dialed::Dialed;
+use crate::grpc::client::{CallHeaders, OPENING_TIMEOUT};
 use crate::grpc::status::{Code, Status};
 use crate::proxy::ProxyError;
 use crate::reach::reach;
+use crate::socket::PeerAddress;
 use crate::tls::{Probe, TlsFailure, TlsSetupError};
+use crate::websocket::UpgradeError;
+use crate::{grpc, websocket};
 
 /// Why a dial failed.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,9 @@ pub enum DialError {
     /// The call broke off before its headers came.
     #[error("the call failed: {0}")]
     Call(h2::Error),
+    /// The other side opens no WebSocket.
+    #[error("no WebSocket: {0}")]
+    WebSocket(UpgradeError),
     /// No response headers in time.
     #[error("no answer to the call within {0:?}")]
     NoAnswer(Duration),
@@ -122,6 +130,7 @@ impl DialError {
             | Self::Handshake(_)
             | Self::Call(_)
             | Self::NoAnswer(_) => true,
+            Self::WebSocket(error) => error.is_transient(),
             Self::Refused(status) => [Code::UNAVAILABLE, Code::RESOURCE_EXHAUSTED].contains(&status.code),
             Self::Unauthenticated { .. }
             | Self::PermissionDenied { .. }
@@ -142,6 +151,7 @@ impl DialError {
             | Self::ConnectTimeout { .. }
             | Self::Handshake(_)
             | Self::Call(_)
+            | Self::WebSocket(_)
             | Self::NoAnswer(_)
             | Self::Refused(_)
             | Self::Authority(_) => false,
@@ -243,7 +253,7 @@ pub async fn dial_as(config: &ClientConfig, credentials: &Credentials) -> Result
     };
     let Some(connector) = connector else {
         let (socket, seen) = Probe::new(socket);
-        let opened = open(socket, peer, &call, &config.keepalive).await;
+        let opened = open(socket, peer, &call, config).await;
         return opened.map_err(|error| {
             if seen.is_tls() {
                 failed(TlsFailure::TlsExpected)
@@ -256,11 +266,27 @@ pub async fn dial_as(config: &ClientConfig, credentials: &Credentials) -> Result
     Box::pin(async {
         let secured = connector.connect(socket, OPENING_TIMEOUT).await.map_err(failed)?;
         let (secured, seen) = Probe::new(secured);
-        let opened = open(secured, peer, &call, &config.keepalive).await;
+        let opened = open(secured, peer, &call, config).await;
         opened.map_err(|error| match seen.error() {
             Some(error) => failed(connector.explain(error)),
             None => refused(error),
         })
     })
     .await
+}
+
+/// Opens a link on a byte stream, in the transport of the endpoint.
+async fn open<Io>(
+    io: Io,
+    peer: PeerAddress,
+    call: &CallHeaders<'_>,
+    config: &ClientConfig,
+) -> Result<Dialed, DialError>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match config.endpoint.request_path() {
+        Some(path) => websocket::open(io, peer, path, call, &config.keepalive).await,
+        None => grpc::client::open(io, peer, call, &config.keepalive).await,
+    }
 }

@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use tokio::time::{sleep_until, timeout};
 
 use crate::clock::Clock;
+use crate::frames::{BATCH_BYTES, BATCH_FRAMES, FrameWriter};
 use crate::grpc::status::Status;
-use crate::grpc::stream::{BATCH_BYTES, BATCH_FRAMES, FrameWriter};
 
 /// The sending side; clones share the queue.
 #[derive(Clone, Debug)]

@@ -4,15 +4,37 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use h2::{Ping, PingPong};
+use h2::PingPong;
 use tokio::time::{Instant, Sleep, sleep};
+
+/// What a keepalive needs of its connection.
+pub(crate) trait Pings {
+    /// Has one sent.
+    fn send_ping(&mut self) -> Result<(), Gone>;
+    /// Ready when the one before is answered.
+    fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>>;
+}
+
+/// The connection is closing; its own end says the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+impl Pings for PingPong {
+    fn send_ping(&mut self) -> Result<(), Gone> {
+        Self::send_ping(self, h2::Ping::opaque()).map_err(|_| Gone)
+    }
+
+    fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        Self::poll_pong(self, cx).map(|pong| pong.map(|_| ()).map_err(|_| Gone))
+    }
+}
 
 /// Sends a PING every interval and reports a peer that leaves one unanswered.
 ///
 /// It pings busy connections too: a connection that only sends would otherwise fill a dead socket's buffer
 /// before anybody notices.
-pub(crate) struct Keepalive {
-    pings: PingPong,
+pub(crate) struct Keepalive<P = PingPong> {
+    pings: P,
     interval: Duration,
     timeout: Duration,
     waiting: Waiting,
@@ -29,8 +51,8 @@ enum Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dead;
 
-impl Keepalive {
-    pub(crate) fn new(pings: PingPong, interval: Duration, timeout: Duration) -> Self {
+impl<P: Pings> Keepalive<P> {
+    pub(crate) fn new(pings: P, interval: Duration, timeout: Duration) -> Self {
         Self {
             pings,
             interval,
@@ -46,7 +68,6 @@ impl Keepalive {
             if self.waiting == Waiting::ForAPong
                 && let Poll::Ready(pong) = self.pings.poll_pong(cx)
             {
-                // A connection that is closing reports an error; its own end says the rest.
                 if pong.is_err() {
                     return Poll::Pending;
                 }
@@ -58,7 +79,7 @@ impl Keepalive {
             if self.waiting == Waiting::ForAPong {
                 return Poll::Ready(Dead);
             }
-            if self.pings.send_ping(Ping::opaque()).is_err() {
+            if self.pings.send_ping().is_err() {
                 return Poll::Pending;
             }
             self.wait(Waiting::ForAPong, self.timeout);

@@ -2,13 +2,19 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use slim_config::Endpoint;
 use slim_proto::limits::{CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::sleep;
+
+use crate::socket::{PeerAddress, Socket};
+#[cfg(unix)]
+use crate::socket_file::SocketFile;
 
 /// Pause after a failed accept. The usual cause is a lack of file descriptors, which an eager loop makes worse.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -26,18 +32,25 @@ pub struct ListenError {
 /// A bound socket. Dropping it stops accepting.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
-    local: SocketAddr,
+    bound: Bound,
+    local: Endpoint,
     limits: ConnectionLimits,
+}
+
+#[derive(Debug)]
+enum Bound {
+    Tcp(TcpListener, SocketAddr),
+    #[cfg(unix)]
+    File(SocketFile),
 }
 
 /// A socket that was accepted; the permit counts it until it is dropped.
 #[derive(Debug)]
 pub struct AcceptedSocket {
     /// The socket, without delay.
-    pub socket: TcpStream,
+    pub socket: Socket,
     /// Who.
-    pub peer: SocketAddr,
+    pub peer: PeerAddress,
     /// Keep it as long as the socket.
     pub permit: ConnectionPermit,
 }
@@ -45,15 +58,14 @@ pub struct AcceptedSocket {
 impl Listener {
     /// Binds. From here on the system queues connections, so bind when everything else is ready.
     pub async fn bind(endpoint: &Endpoint, limits: ConnectionLimits) -> Result<Self, ListenError> {
-        let bind = async {
-            let socket = TcpListener::bind((endpoint.host(), endpoint.port())).await?;
-            let local = socket.local_addr()?;
-            Ok((socket, local))
-        };
-        match bind.await {
-            Ok((socket, local)) => Ok(Self {
-                socket,
-                local,
+        match Bound::new(endpoint).await {
+            Ok(bound) => Ok(Self {
+                local: match &bound {
+                    Bound::Tcp(_, address) => endpoint.clone().bound_to(*address),
+                    #[cfg(unix)]
+                    Bound::File(_) => endpoint.clone(),
+                },
+                bound,
                 limits,
             }),
             Err(error) => Err(ListenError {
@@ -63,15 +75,24 @@ impl Listener {
         }
     }
 
-    /// The bound address, with the port that the system chose.
-    pub fn local_address(&self) -> SocketAddr {
-        self.local
+    /// The bound endpoint, with the address and the port that the system chose.
+    pub fn local_endpoint(&self) -> &Endpoint {
+        &self.local
+    }
+
+    /// The bound address of the network; none for a socket file.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match &self.bound {
+            Bound::Tcp(_, address) => Some(*address),
+            #[cfg(unix)]
+            Bound::File(_) => None,
+        }
     }
 
     /// The next socket within the limits; others are closed at once. Cancel safe.
     pub async fn accept(&self) -> AcceptedSocket {
         loop {
-            let (socket, peer) = match self.socket.accept().await {
+            let (socket, peer) = match self.bound.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
@@ -83,11 +104,59 @@ impl Listener {
                 tracing::debug!(%peer, "connection refused: too many");
                 continue;
             };
-            if let Err(error) = socket.set_nodelay(true) {
+            if let Socket::Tcp(socket) = &socket
+                && let Err(error) = socket.set_nodelay(true)
+            {
                 tracing::debug!(%peer, %error, "connection lost before it began");
                 continue;
             }
             return AcceptedSocket { socket, peer, permit };
+        }
+    }
+}
+
+impl Bound {
+    async fn new(endpoint: &Endpoint) -> std::io::Result<Self> {
+        let Some(path) = endpoint.socket_path() else {
+            let socket = TcpListener::bind((endpoint.host(), endpoint.port())).await?;
+            let local = socket.local_addr()?;
+            return Ok(Self::Tcp(socket, local));
+        };
+        #[cfg(unix)]
+        return Self::file(path).await;
+        #[cfg(not(unix))]
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::Unsupported,
+            format!("this system has no Unix sockets; {} needs one", path.display()),
+        ));
+    }
+
+    /// On a thread that may wait for a disk.
+    #[cfg(unix)]
+    async fn file(path: &Path) -> std::io::Result<Self> {
+        let path = path.to_owned();
+        let runtime = tokio::runtime::Handle::current();
+        let bind = move || {
+            let _guard = runtime.enter();
+            SocketFile::bind(&path)
+        };
+        match tokio::task::spawn_blocking(bind).await {
+            Ok(bound) => Ok(Self::File(bound?)),
+            Err(stopping) => Err(std::io::Error::other(stopping)),
+        }
+    }
+
+    async fn accept(&self) -> std::io::Result<(Socket, PeerAddress)> {
+        match self {
+            Self::Tcp(socket, _) => {
+                let (socket, peer) = socket.accept().await?;
+                Ok((Socket::Tcp(socket), peer.into()))
+            }
+            #[cfg(unix)]
+            Self::File(file) => {
+                let (socket, _) = file.socket.accept().await?;
+                Ok((Socket::Unix(socket), PeerAddress::ThisMachine))
+            }
         }
     }
 }

@@ -14,9 +14,9 @@ use tokio::time::timeout_at;
 use crate::auth::Credentials;
 use crate::clock::Clock;
 use crate::dial::{DialError, dial_as};
-use crate::grpc::client::Dialed;
+use crate::dialed::Dialed;
+use crate::frames::LinkEnd;
 use crate::grpc::status::Code;
-use crate::grpc::stream::LinkEnd;
 
 /// Why a link did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,9 @@ pub fn failure_after(end: &LinkEnd) -> Failure {
         | LinkEnd::HalfFrame
         | LinkEnd::Reset(_)
         | LinkEnd::Deframe(_)
-        | LinkEnd::Connection(_) => Failure::Passing,
+        | LinkEnd::WebSocket(_)
+        | LinkEnd::Connection(_)
+        | LinkEnd::Socket(_) => Failure::Passing,
     }
 }
 

@@ -63,7 +63,7 @@ impl ProxyError {
 
 /// The proxy for a node; `None` if the node is reached directly.
 ///
-/// A proxy that is configured is used for every node. Those of the environment are not used for this machine itself
+/// A proxy that is configured is used for every node but those behind a socket file. Those of the environment are not used for this machine itself
 /// and for what `NO_PROXY` names; `HTTPS_PROXY` is for links with TLS, `HTTP_PROXY` for others, `ALL_PROXY` for both.
 pub(crate) fn choose(config: &ClientConfig) -> Result<Option<ProxyConfig>, ProxyError> {
     choose_by(config, |name| env::var(name).ok())
@@ -73,6 +73,9 @@ fn choose_by(
     config: &ClientConfig,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<ProxyConfig>, ProxyError> {
+    if config.endpoint.socket_path().is_some() {
+        return Ok(None);
+    }
     match &config.proxy {
         Proxy::Direct => return Ok(None),
         Proxy::Through(proxy) => return Ok(Some((**proxy).clone())),

@@ -1,7 +1,7 @@
-//! The bytes below a link: a TCP connection to the node, or a tunnel that a proxy opened to it.
+//! The bytes below a link: a connection to the node, or a tunnel that a proxy opened to it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,11 +10,14 @@ use slim_config::{ClientConfig, Endpoint, ProxyConfig};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 use crate::dial::DialError;
 use crate::proxy::{choose, open_tunnel, shown};
+use crate::socket::{PeerAddress, Socket};
 use crate::tls::TlsConnector;
 
 /// Limit of reaching the peer over TCP when the configuration has none; an operating system tries for minutes.
@@ -23,13 +26,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a link's bytes go over.
 pub(crate) enum Way {
     /// The node itself, or a plain-text connection with a proxy.
-    Socket(TcpStream),
+    Socket(Socket),
     /// A proxy that is spoken to under TLS.
-    Secured(Box<TlsStream<TcpStream>>),
+    Secured(Box<TlsStream<Socket>>),
 }
 
 /// Reaches the node of a configuration within its limit. The address is that of the node, or of its proxy.
-pub(crate) async fn reach(config: &ClientConfig) -> Result<(Way, SocketAddr), DialError> {
+pub(crate) async fn reach(config: &ClientConfig) -> Result<(Way, PeerAddress), DialError> {
     let limit = config.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     let proxy = choose(config).map_err(|error| DialError::Proxy {
         endpoint: config.endpoint.to_string(),
@@ -50,7 +53,7 @@ async fn through(
     config: &ClientConfig,
     proxy: &ProxyConfig,
     limit: Duration,
-) -> Result<(Way, SocketAddr), DialError> {
+) -> Result<(Way, PeerAddress), DialError> {
     // One limit for the whole way.
     let end = Instant::now() + limit;
     let connected = connect(config, &proxy.endpoint, limit).await;
@@ -94,22 +97,41 @@ async fn connect(
     config: &ClientConfig,
     endpoint: &Endpoint,
     limit: Duration,
-) -> Result<(TcpStream, SocketAddr), DialError> {
+) -> Result<(Socket, PeerAddress), DialError> {
     let failed = |error| DialError::Connect {
         endpoint: endpoint.to_string(),
         error,
     };
-    let connecting = TcpStream::connect((endpoint.host(), endpoint.port()));
-    let Ok(connected) = timeout(limit, connecting).await else {
-        return Err(DialError::ConnectTimeout {
+    let connecting = async {
+        if let Some(path) = endpoint.socket_path() {
+            return connect_file(path).await;
+        }
+        let socket = TcpStream::connect((endpoint.host(), endpoint.port())).await?;
+        prepare(&socket, config.keepalive.tcp_keepalive)?;
+        let peer = socket.peer_addr()?;
+        Ok((Socket::Tcp(socket), peer.into()))
+    };
+    match timeout(limit, connecting).await {
+        Ok(connected) => connected.map_err(failed),
+        Err(_) => Err(DialError::ConnectTimeout {
             endpoint: endpoint.to_string(),
             limit,
-        });
-    };
-    let socket = connected.map_err(failed)?;
-    prepare(&socket, config.keepalive.tcp_keepalive).map_err(failed)?;
-    let peer = socket.peer_addr().map_err(failed)?;
-    Ok((socket, peer))
+        }),
+    }
+}
+
+#[cfg(unix)]
+async fn connect_file(path: &Path) -> io::Result<(Socket, PeerAddress)> {
+    let socket = UnixStream::connect(path).await?;
+    Ok((Socket::Unix(socket), PeerAddress::ThisMachine))
+}
+
+#[cfg(not(unix))]
+async fn connect_file(path: &Path) -> io::Result<(Socket, PeerAddress)> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("this system has no Unix sockets; {} needs one", path.display()),
+    ))
 }
 
 fn prepare(socket: &TcpStream, tcp_keepalive: Duration) -> io::Result<()> {

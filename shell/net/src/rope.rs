@@ -21,6 +21,12 @@ impl Rope {
         }
     }
 
+    /// Puts all of another one behind what is here.
+    pub fn append(&mut self, mut other: Self) {
+        self.bytes += other.bytes;
+        self.pieces.append(&mut other.pieces);
+    }
+
     /// Bytes left.
     pub fn len(&self) -> usize {
         self.bytes

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{InvalidMessage, SupportedProtocolVersion};
-use slim_config::{Endpoint, Scheme, TlsVersion};
+use slim_config::{Endpoint, Scheme, TlsVersion, Transport};
 
 mod accept;
 mod certificate;
@@ -33,17 +33,30 @@ pub use spiffe::SpiffePeerError;
 
 pub(crate) use probe::Probe;
 
-/// The one protocol that is spoken under TLS. A listener selects it; a dialer offers it and accepts listeners that
-/// select none (wire-routing A12).
-const ALPN: &[u8] = b"h2";
+/// The one protocol that is spoken under TLS: a listener selects it; a dialer offers it and accepts listeners that
+/// select none (wire-routing A12). For WebSocket there is nothing to select, and a listener that insisted would refuse
+/// dialers that offer something else.
+fn alpn(transport: Transport) -> Vec<Vec<u8>> {
+    match transport {
+        Transport::Grpc => vec![b"h2".to_vec()],
+        Transport::WebSocket => Vec::new(),
+    }
+}
 
 /// The TLS settings of an endpoint, if its link is to have TLS. A scheme that says the opposite of them is an error.
 fn agreed<Tls>(endpoint: &Endpoint, tls: Option<Tls>) -> Result<Option<Tls>, TlsSetupError> {
-    let written = || endpoint.to_string();
-    match (endpoint.scheme(), tls) {
-        (Some(Scheme::Https), None) => Err(TlsSetupError::SchemeIsTls { endpoint: written() }),
-        (Some(Scheme::Http), Some(_)) => Err(TlsSetupError::SchemeIsPlain { endpoint: written() }),
-        (None | Some(Scheme::Http | Scheme::Https), tls) => Ok(tls),
+    let written = || match endpoint.scheme() {
+        Some(scheme @ (Scheme::Http | Scheme::Https)) => format!("{}{endpoint}", scheme.prefix()),
+        Some(Scheme::Ws | Scheme::Wss | Scheme::Unix) | None => endpoint.to_string(),
+    };
+    match (endpoint.scheme(), &tls) {
+        (Some(Scheme::Https | Scheme::Wss), None) => Err(TlsSetupError::SchemeIsTls { endpoint: written() }),
+        (Some(Scheme::Http | Scheme::Ws), Some(_)) => {
+            Err(TlsSetupError::SchemeIsPlain { endpoint: written() })
+        }
+        (Some(Scheme::Unix), Some(_)) => Err(TlsSetupError::SocketTls { endpoint: written() }),
+        (Some(Scheme::Http | Scheme::Ws | Scheme::Unix), None)
+        | (Some(Scheme::Https | Scheme::Wss) | None, _) => Ok(tls),
     }
 }
 

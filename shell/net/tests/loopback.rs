@@ -174,7 +174,7 @@ async fn response_headers_come_before_the_first_message() {
     let server = Server::start(&[]).await;
     // `dial` returns on the headers; the acceptor writes nothing at all.
     let dialed = within(dial(&server.client())).await.unwrap();
-    assert_eq!(dialed.peer, server.address);
+    assert_eq!(dialed.peer, server.address.into());
 }
 
 #[tokio::test]
@@ -629,7 +629,7 @@ impl Server {
         let listener = Listener::bind(&endpoint, ConnectionLimits::default())
             .await
             .expect("a port");
-        let address = listener.local_address();
+        let address = listener.local_address().unwrap();
         let (call, calls) = mpsc::unbounded_channel();
         let (ended, ends) = mpsc::unbounded_channel();
         let (drain, draining) = watch::channel(false);

@@ -6,13 +6,14 @@
 //! that a publish for a single receiver from an edge link may wait a second: that holds back the one sender
 //! concerned (architecture, "Overload").
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use slim_crypto::EphemeralKey;
 use slim_net::egress::{AbortReason, Closing, EgressReceiver, Refused, egress_queue};
-use slim_net::{Accepted, Clock, Code, FrameReader, FrameWriter, LinkEnd, Service, Status, identity_below};
+use slim_net::{
+    Accepted, Clock, Code, FrameReader, FrameWriter, LinkEnd, PeerAddress, Service, Status, identity_below,
+};
 use slim_older::{Dialect, First};
 use slim_policy::{AuthMethod, LinkIdentity};
 use slim_proto::limits::EGRESS_WAIT_MAX;
@@ -170,7 +171,7 @@ pub(crate) struct End {
     pub(crate) direction: Direction,
     /// Who it is, if it dialled.
     pub(crate) identity: Option<Arc<LinkIdentity>>,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: PeerAddress,
     pub(crate) budget: EgressBudget,
     pub(crate) succession: Option<Succession>,
 }
@@ -388,7 +389,7 @@ impl Ingest {
         }
     }
 
-    fn close(&self, shared: &Shared, end: &DriveEnd, queue: &EgressReceiver, peer: SocketAddr) {
+    fn close(&self, shared: &Shared, end: &DriveEnd, queue: &EgressReceiver, peer: PeerAddress) {
         let own = self.counters;
         let publishes = self.ingress.counters();
         let slow = matches!(end, DriveEnd::Aborted(AbortReason::SlowConsumer));

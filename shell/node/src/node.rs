@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use slim_config::{AuthorizationConfig, NodeConfig, ServerConfig, ServiceConfig};
+use slim_config::{AuthorizationConfig, Endpoint, NodeConfig, ServerConfig, ServiceConfig};
 use slim_net::{AuthSetupError, ListenError, TlsSetupError};
 use slim_policy::RulesError;
 use tokio::time::timeout;
@@ -125,12 +125,16 @@ impl Node {
         Ok(Self { services })
     }
 
-    /// The bound addresses of all listeners, in the order of the configuration.
+    /// The bound addresses of all listeners on the network, in the order of the configuration.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.services
-            .iter()
-            .flat_map(|service| service.listeners.iter().map(|listener| listener.address))
-            .collect()
+        let listeners = self.services.iter().flat_map(|service| &service.listeners);
+        listeners.filter_map(|listener| listener.address).collect()
+    }
+
+    /// Where all listeners listen, with the ports that the system chose, in the order of the configuration.
+    pub fn local_endpoints(&self) -> Vec<Endpoint> {
+        let listeners = self.services.iter().flat_map(|service| &service.listeners);
+        listeners.map(|listener| listener.endpoint.clone()).collect()
     }
 
     /// Counts per service, in the order of the configuration. Frames of open links are not in yet.

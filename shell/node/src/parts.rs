@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use slim_config::{ClientConfig, ServerConfig};
+use slim_config::{ClientConfig, Endpoint, ServerConfig};
 use slim_net::Listener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -52,17 +52,21 @@ impl Running {
 #[derive(Debug)]
 pub(crate) struct RunningListener {
     pub(crate) config: ServerConfig,
-    pub(crate) address: SocketAddr,
+    /// Where it listens, with the port that the system chose.
+    pub(crate) endpoint: Endpoint,
+    /// The same as an address, if it is one of the network.
+    pub(crate) address: Option<SocketAddr>,
     serving: watch::Sender<Arc<Serving>>,
     pub(crate) running: Running,
 }
 
 impl RunningListener {
     pub(crate) fn start(shared: &Shared, config: ServerConfig, listener: Listener, serving: Serving) -> Self {
-        let address = listener.local_address();
+        let (endpoint, address) = (listener.local_endpoint().clone(), listener.local_address());
         let (sender, receiver) = watch::channel(Arc::new(serving));
         Self {
             config,
+            endpoint,
             address,
             serving: sender,
             running: Running::start(shared, |shared| listen(shared, listener, receiver)),

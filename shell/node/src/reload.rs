@@ -142,7 +142,9 @@ impl Service {
                 .listeners
                 .iter()
                 .zip(&is_taken)
-                .position(|(listener, taken)| !taken && listener.config.endpoint == server.endpoint);
+                .position(|(listener, taken)| {
+                    !taken && listener.config.endpoint.is_same_socket(&server.endpoint)
+                });
             let (socket, serving) = match running {
                 Some(index) => {
                     is_taken[index] = true;

@@ -210,7 +210,7 @@ pub(crate) async fn bind(
         service: config.id.to_string(),
         error,
     })?;
-    debug!(target: "slim_service", address = %listener.local_address(), "listening");
+    debug!(target: "slim_service", endpoint = %listener.local_endpoint(), "listening");
     Ok((listener, serving))
 }
 

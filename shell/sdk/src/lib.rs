@@ -57,9 +57,9 @@ pub use service::Service;
 pub use session::{Acknowledgement, Invited, PublishOptions, Removed, Session};
 
 pub use slim_auth::{AuthenticationError, Identity, IdentityError, SignatureFailure, Verifier};
-pub use slim_config::{AuthorizationConfig, ClientConfig, DefaultAccess, RuleSource, ServerConfig};
+pub use slim_config::{AuthorizationConfig, ClientConfig, DefaultAccess, Endpoint, RuleSource, ServerConfig};
 pub use slim_crypto::{Rng, os_seed};
-pub use slim_net::{DialError, TlsFailure, TlsSetupError};
+pub use slim_net::{DialError, TlsFailure, TlsSetupError, UpgradeError};
 pub use slim_proto::{FullName, NameError, NameId, SessionKind, limits};
 pub use slim_session::{
     AnycastConfig, CloseReason, CommandError, Counters, Direction, Invitation, InvitationPolicy, InviteStep,

@@ -1,6 +1,5 @@
 //! Nodes that run inside the service, on its background thread.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ pub(crate) struct Servers {
 #[derive(Debug)]
 struct Server {
     configured: Endpoint,
-    address: SocketAddr,
+    bound: Endpoint,
     node: Node,
 }
 
@@ -32,7 +31,7 @@ impl Servers {
         &self,
         config: ServerConfig,
         authorization: Option<AuthorizationConfig>,
-    ) -> Result<SocketAddr, Error> {
+    ) -> Result<Endpoint, Error> {
         let configured = config.endpoint.clone();
         let error = |cause| Error::Server {
             endpoint: configured.to_string(),
@@ -41,18 +40,18 @@ impl Servers {
         let node = Node::serve_with_rules(config, authorization)
             .await
             .map_err(|cause| error(Error::cause(cause)))?;
-        let Some(address) = node.local_addresses().first().copied() else {
+        let Some(bound) = node.local_endpoints().into_iter().next() else {
             return Err(error(Error::cause(NoAddress)));
         };
         self.lock().push(Server {
             configured,
-            address,
+            bound: bound.clone(),
             node,
         });
-        Ok(address)
+        Ok(bound)
     }
 
-    /// Stops the node that was started for this endpoint, or that listens at this address.
+    /// Stops the node that was started for this endpoint, or that listens there.
     pub(crate) async fn stop(&self, endpoint: &str) -> Result<(), Error> {
         let unknown = || Error::ServerUnknown {
             endpoint: endpoint.to_owned(),
@@ -60,8 +59,11 @@ impl Servers {
         let wanted: Endpoint = endpoint.parse().map_err(|_| unknown())?;
         let server = {
             let mut running = self.lock();
-            let matches =
-                |server: &Server| server.configured == wanted || Endpoint::from(server.address) == wanted;
+            let matches = |server: &Server| {
+                [&server.configured, &server.bound]
+                    .iter()
+                    .any(|own| own.is_same_socket(&wanted))
+            };
             let position = running.iter().position(matches).ok_or_else(unknown)?;
             running.remove(position)
         };

@@ -1,13 +1,12 @@
 //! A service: the background thread, its applications and its connections.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use slim_auth::{Identity, Verifier};
-use slim_config::{AuthorizationConfig, ClientConfig, ServerConfig};
+use slim_config::{AuthorizationConfig, ClientConfig, Endpoint, ServerConfig};
 use slim_crypto::SignatureKind;
 use slim_proto::FullName;
 use tokio::runtime::{Builder, Handle};
@@ -193,7 +192,7 @@ impl Service {
 
     /// Runs a node on the background thread and returns where it listens. Applications of this process reach it
     /// as everybody does, with [`connect`](Self::connect).
-    pub async fn run_server(&self, config: ServerConfig) -> Result<SocketAddr, Error> {
+    pub async fn run_server(&self, config: ServerConfig) -> Result<Endpoint, Error> {
         self.run_server_with_rules(config, None).await
     }
 
@@ -203,7 +202,7 @@ impl Service {
         &self,
         config: ServerConfig,
         authorization: Option<AuthorizationConfig>,
-    ) -> Result<SocketAddr, Error> {
+    ) -> Result<Endpoint, Error> {
         let servers = Arc::clone(&self.handle.servers);
         let task = self
             .handle

@@ -19,7 +19,8 @@ async fn node(enforce_pqc: bool) -> (Service, SocketAddr) {
         enforce_pqc,
         ..ServerConfig::insecure("127.0.0.1:0".parse().unwrap())
     };
-    let address = within(service.run_server(config)).await.unwrap();
+    let endpoint = within(service.run_server(config)).await.unwrap();
+    let address = endpoint.socket_address().unwrap();
     (service, address)
 }
 

@@ -55,10 +55,10 @@ async fn node() -> (Service, SocketAddr) {
                  "policy": {"cel": "sub != 'eve'"}},
     });
     let config = ServerConfig::from_json_text(&text.to_string()).unwrap().config;
-    let address = within(service.run_server_with_rules(config, Some(rules())))
+    let endpoint = within(service.run_server_with_rules(config, Some(rules())))
         .await
         .unwrap();
-    (service, address)
+    (service, endpoint.socket_address().unwrap())
 }
 
 fn dialing(address: SocketAddr, auth: &Value) -> ClientConfig {

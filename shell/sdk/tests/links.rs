@@ -14,7 +14,8 @@ async fn node() -> (Service, std::net::SocketAddr) {
     let service = Service::new().unwrap();
     let config = r#"{"endpoint": "127.0.0.1:0", "tls": {"insecure": true}}"#;
     let config = ServerConfig::from_json_text(config).unwrap().config;
-    let address = within(service.run_server(config)).await.unwrap();
+    let endpoint = within(service.run_server(config)).await.unwrap();
+    let address = endpoint.socket_address().unwrap();
     (service, address)
 }
 

@@ -26,10 +26,10 @@ fn client_config(address: SocketAddr) -> ClientConfig {
 /// A node of its own, in its own service.
 async fn node() -> (Service, SocketAddr) {
     let service = Service::new().unwrap();
-    let address = within(service.run_server(server_config("127.0.0.1:0")))
+    let endpoint = within(service.run_server(server_config("127.0.0.1:0")))
         .await
         .unwrap();
-    (service, address)
+    (service, endpoint.socket_address().unwrap())
 }
 
 /// An application in its own service, connected.
@@ -222,7 +222,7 @@ async fn a_restarted_node_gets_its_links_back_and_reliable_messages_get_through(
             within(node.run_server(server_config(&address.to_string())))
                 .await
                 .unwrap(),
-            address
+            address.into()
         );
         assert_eq!(text(&theirs).await, round.to_string());
         assert_eq!(within(publish).await.unwrap().unwrap().delivered, [bob.name()]);

@@ -131,7 +131,7 @@ async fn s_16_an_application_that_proves_nothing_is_refused_and_knows_why() {
     };
     let node = Service::new().unwrap();
     let serving = node.run_server_with_rules(server(&tls), Some(everybody));
-    let address = within(serving).await.unwrap();
+    let address = within(serving).await.unwrap().socket_address().unwrap();
     let showing = |pair: &Pair| {
         let mut tls = tls_client(ca);
         tls["source"] = source(pair);
@@ -199,7 +199,8 @@ async fn refused(case: &str, address: SocketAddr, tls: &serde_json::Value, is_ex
 
 async fn serve(tls: &serde_json::Value) -> (Service, SocketAddr) {
     let service = Service::new().unwrap();
-    let address = within(service.run_server(server(tls))).await.unwrap();
+    let endpoint = within(service.run_server(server(tls))).await.unwrap();
+    let address = endpoint.socket_address().unwrap();
     (service, address)
 }
 

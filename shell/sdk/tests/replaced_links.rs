@@ -23,7 +23,8 @@ async fn short_lived_node() -> (Service, SocketAddr) {
     let config = r#"{"endpoint": "127.0.0.1:0", "tls": {"insecure": true},
         "keepalive": {"max_connection_age": "2s", "max_connection_age_grace": "500ms"}}"#;
     let config = ServerConfig::from_json_text(config).unwrap().config;
-    let address = within(service.run_server(config)).await.unwrap();
+    let endpoint = within(service.run_server(config)).await.unwrap();
+    let address = endpoint.socket_address().unwrap();
     (service, address)
 }
 

@@ -57,7 +57,7 @@ async fn s_16_s_64_s_74_rotating_certificates_and_keys_lose_no_message_of_a_grou
         rules: Vec::new(),
     };
     let serving = node.run_server_with_rules(files.server(), Some(everybody));
-    let address = within(serving).await.unwrap();
+    let address = within(serving).await.unwrap().socket_address().unwrap();
     // The last member's link is cut after each rotation: it comes back with the new certificates.
     let proxy = Proxy::start(address).await;
     let mut members = Vec::new();

@@ -39,10 +39,10 @@ async fn node(tls: &serde_json::Value) -> (Service, SocketAddr) {
         rules: Vec::new(),
     };
     let config = server_config("127.0.0.1:0", tls);
-    let address = within(service.run_server_with_rules(config, Some(open)))
+    let endpoint = within(service.run_server_with_rules(config, Some(open)))
         .await
         .unwrap();
-    (service, address)
+    (service, endpoint.socket_address().unwrap())
 }
 
 async fn connected(config: ClientConfig, name: &str) -> (Service, App) {

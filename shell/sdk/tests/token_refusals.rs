@@ -252,7 +252,8 @@ impl Group {
         // The thief has no keys for a link that proves where frames come from.
         let mut config = ServerConfig::insecure("127.0.0.1:0".parse().unwrap());
         config.require_header_mac = false;
-        let address = within(node.run_server(config)).await.unwrap();
+        let endpoint = within(node.run_server(config)).await.unwrap();
+        let address = endpoint.socket_address().unwrap();
         let bobs = bobs.identity();
         let (alice_service, alice) = connected(address, "org/ns/alice", alices.identity(), &keys).await;
         let (bob_service, bob) = connected(address, "org/ns/bob", bobs.clone(), &keys).await;

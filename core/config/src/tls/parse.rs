@@ -31,17 +31,20 @@ const TLS_ONLY: [&str; 11] = [
 /// What a listener speaks; `None` is plain text. `entry` is the block that should hold `tls`.
 pub(crate) fn server(entry: &Section<'_>, endpoint: &Endpoint) -> Result<Option<ServerTls>, ConfigError> {
     let Some(section) = entry.section("tls")? else {
-        return Err(entry.error(Problem::CertificateMissing));
+        return match endpoint.socket_path() {
+            Some(_) => Ok(None),
+            None => Err(entry.error(Problem::CertificateMissing)),
+        };
     };
     let version = section.choice("tls_version", TlsVersion::ALL)?;
     if is_plain_text(entry, &section, endpoint)? {
         return Ok(None);
     }
+    check_scheme(entry, endpoint, true)?;
     let Some(source) = certificate(&section)? else {
         return Err(section.error(Problem::CertificateMissing));
     };
     let client_ca = ca(&section, ["client_ca", "client_ca_file", "client_ca_pem"])?;
-    check_scheme(entry, endpoint, true)?;
     Ok(Some(ServerTls {
         source,
         client_ca,
@@ -53,7 +56,15 @@ pub(crate) fn server(entry: &Section<'_>, endpoint: &Endpoint) -> Result<Option<
 /// What a client speaks; `None` is plain text. `entry` is the block that may hold `tls` and `server_name`.
 pub(crate) fn client(entry: &Section<'_>, endpoint: &Endpoint) -> Result<Option<ClientTls>, ConfigError> {
     let server_name = entry.field("server_name").map(server_name).transpose()?;
+    if endpoint.socket_path().is_some()
+        && let Some(field) = entry.field("server_name")
+    {
+        return Err(field.error(Problem::SocketTls));
+    }
     let Some(section) = entry.section("tls")? else {
+        if endpoint.socket_path().is_some() {
+            return Ok(None);
+        }
         check_scheme(entry, endpoint, true)?;
         return Ok(Some(ClientTls {
             server_name,
@@ -115,12 +126,29 @@ fn is_plain_text(
 }
 
 fn check_scheme(entry: &Section<'_>, endpoint: &Endpoint, is_tls: bool) -> Result<(), ConfigError> {
-    let problem = match (endpoint.scheme(), is_tls) {
-        (Some(Scheme::Http), true) => Problem::SchemeIsPlain,
-        (Some(Scheme::Https), false) => Problem::SchemeIsTls,
-        (Some(Scheme::Http), false) | (Some(Scheme::Https), true) | (None, _) => return Ok(()),
+    let Some(scheme) = endpoint.scheme() else {
+        return Ok(());
     };
-    Err(match entry.field("endpoint") {
+    let (written, key) = (scheme.prefix(), "endpoint");
+    let is_plain = |other: Scheme| Problem::SchemeIsPlain {
+        written,
+        other: other.prefix(),
+    };
+    let is_secured = |other: Scheme| Problem::SchemeIsTls {
+        written,
+        other: other.prefix(),
+    };
+    let (key, problem) = match (scheme, is_tls) {
+        (Scheme::Http, true) => (key, is_plain(Scheme::Https)),
+        (Scheme::Ws, true) => (key, is_plain(Scheme::Wss)),
+        (Scheme::Https, false) => (key, is_secured(Scheme::Http)),
+        (Scheme::Wss, false) => (key, is_secured(Scheme::Ws)),
+        (Scheme::Unix, true) => ("tls", Problem::SocketTls),
+        (Scheme::Http | Scheme::Ws | Scheme::Unix, false) | (Scheme::Https | Scheme::Wss, true) => {
+            return Ok(());
+        }
+    };
+    Err(match entry.field(key) {
         Some(field) => field.error(problem),
         None => entry.error(problem),
     })

@@ -1,10 +1,10 @@
 //! Log lines about calls that were turned away: anybody can cause them, so they are few.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use super::authenticator::Reason;
 use crate::clock::Clock;
+use crate::socket::PeerAddress;
 use crate::sparse_log::SparseLog;
 
 /// Counts and logs the refusals of one listener.
@@ -30,7 +30,7 @@ impl Refusals {
     }
 
     /// Counts a refusal, and says so unless one was said a moment ago. The reason never has text of a credential.
-    pub(super) fn log(&self, peer: SocketAddr, reason: &Reason) {
+    pub(super) fn log(&self, peer: PeerAddress, reason: &Reason) {
         let now = self.clock.monotonic();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.uncollected += 1;
@@ -61,7 +61,7 @@ mod tests {
     #[tokio::test]
     async fn every_refusal_is_counted_whether_it_is_said_or_not() {
         let refusals = Refusals::new("0.0.0.0:1".to_owned(), Clock::start());
-        let peer = SocketAddr::from(([10, 0, 0, 1], 9));
+        let peer = PeerAddress::from(std::net::SocketAddr::from(([10, 0, 0, 1], 9)));
         refusals.log(peer, &Reason::Missing);
         refusals.log(peer, &Reason::Password);
         refusals.log(peer, &Reason::Password);

@@ -9,9 +9,10 @@ use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE as CONTENT_TYPE_HEADER, WW
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::auth::{Admission, Denial};
+use crate::frames::{FrameReader, FrameWriter};
 use crate::grpc::server::{ConnectionSettings, Peer};
 use crate::grpc::status::{Code, Status};
-use crate::grpc::stream::{FrameReader, FrameWriter, Role};
+use crate::grpc::stream::Role;
 use crate::grpc::{CONTENT_TYPE, Service};
 use crate::rope::Rope;
 
@@ -126,8 +127,8 @@ impl Waiting {
         let stream = self.respond.send_response(headers, false).ok()?;
         Some(Answered {
             service,
-            reader: FrameReader::new(self.request.into_body()),
-            writer: FrameWriter::new(stream, Role::Acceptor),
+            reader: FrameReader::grpc(self.request.into_body()),
+            writer: FrameWriter::grpc(stream, Role::Acceptor),
             admission,
         })
     }

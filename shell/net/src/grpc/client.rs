@@ -1,7 +1,6 @@
 //! The dialling side of one connection.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,73 +11,26 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Versi
 use slim_config::ClientKeepalive;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::dial::DialError;
+use crate::dialed::{Dialed, DialedConnection, DialedTask};
+use crate::frames::{FrameReader, FrameWriter};
 use crate::grpc::status::{Code, Status};
-use crate::grpc::stream::{FrameReader, FrameWriter, Role};
+use crate::grpc::stream::Role;
 use crate::grpc::{
     CONNECTION_WINDOW_BYTES, CONTENT_TYPE, DATA_FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, PATH,
     SMALL_DATA_BUDGET_BYTES, STREAM_WINDOW_BYTES,
 };
 use crate::keepalive::{Dead, Keepalive};
 use crate::rope::Rope;
+use crate::socket::PeerAddress;
 
 /// Limit from the connected socket to the response headers; the acceptor allows as much for its part.
 pub(crate) const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Names this implementation to the peer's log.
-const USER_AGENT: &str = concat!("slim/", env!("CARGO_PKG_VERSION"));
-
-/// One dialled `OpenChannel` call whose response headers have come.
-#[derive(Debug)]
-pub struct Dialed {
-    /// Frames of the acceptor.
-    pub reader: FrameReader,
-    /// Frames to the acceptor.
-    pub writer: FrameWriter,
-    /// The acceptor's address.
-    pub peer: SocketAddr,
-    /// The task that moves the connection's bytes.
-    pub connection: DialedConnection,
-}
-
-/// A dialled connection. Dropping it cuts the socket; [`close_when_done`](Self::close_when_done) lets what is
-/// already handed over leave first.
-#[derive(Debug)]
-pub struct DialedConnection {
-    task: Option<AbortHandle>,
-    leaving: watch::Receiver<bool>,
-    /// Dropped when nothing more is wanted of the connection than its orderly end.
-    _in_use: oneshot::Sender<()>,
-}
-
-impl DialedConnection {
-    /// Resolves when the peer asks for another connection: this one still works, until it is older than the peer
-    /// allows. Never resolves on a connection that ends otherwise.
-    pub fn leaving(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut leaving = self.leaving.clone();
-        async move {
-            if leaving.wait_for(|leaving| *leaving).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Lets the connection end by itself: after both halves of the call are finished or dropped.
-    pub fn close_when_done(mut self) {
-        self.task = None;
-    }
-}
-
-impl Drop for DialedConnection {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
+pub(crate) const USER_AGENT: &str = concat!("slim/", env!("CARGO_PKG_VERSION"));
 
 /// What a call says beside its path.
 pub(crate) struct CallHeaders<'a> {
@@ -91,7 +43,7 @@ pub(crate) struct CallHeaders<'a> {
 /// Speaks HTTP/2 on a fresh socket and opens the call.
 pub(crate) async fn open<Io>(
     io: Io,
-    peer: SocketAddr,
+    peer: PeerAddress,
     call: &CallHeaders<'_>,
     keepalive: &ClientKeepalive,
 ) -> Result<Dialed, DialError>
@@ -112,20 +64,16 @@ where
         let keepalive = connection
             .ping_pong()
             .map(|pings| Keepalive::new(pings, keepalive.http2_keepalive, keepalive.timeout));
-        let (leaving_sender, leaving) = watch::channel(false);
-        let (in_use, released) = oneshot::channel();
-        let mut life = Life {
-            keepalive,
-            requests: Some(send_request.clone()),
-            released,
-            leaving: leaving_sender,
-        };
-        let task = tokio::spawn(async move { life.run(connection).await }).abort_handle();
-        let connection = DialedConnection {
-            task: Some(task),
-            leaving,
-            _in_use: in_use,
-        };
+        let requests = Some(send_request.clone());
+        let connection = DialedConnection::start(|DialedTask { leaving, released }| {
+            let mut life = Life {
+                keepalive,
+                requests,
+                released,
+                leaving,
+            };
+            async move { life.run(connection).await }
+        });
         let mut send_request = send_request.ready().await.map_err(DialError::Handshake)?;
         let (response, stream) = send_request
             .send_request(request(call)?, false)
@@ -133,8 +81,8 @@ where
         let response = response.await.map_err(DialError::Call)?;
         check(&response).map_err(DialError::Refused)?;
         Ok(Dialed {
-            reader: FrameReader::new(response.into_body()),
-            writer: FrameWriter::new(stream, Role::Dialer),
+            reader: FrameReader::grpc(response.into_body()),
+            writer: FrameWriter::grpc(stream, Role::Dialer),
             peer,
             connection,
         })

@@ -4,22 +4,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use h2::PingPong;
 use slim_crypto::{Rng, os_seed};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::auth::Admission;
 use crate::clock::unix_time;
 use crate::grpc::server::{ConnectionEnd, ConnectionSettings};
-use crate::keepalive::{Dead, Keepalive};
+use crate::keepalive::{Dead, Keepalive, Pings};
 
 /// After every call has ended: time for the last bytes to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The clocks that end a connection.
-pub(super) struct Life<'a> {
+pub(crate) struct Life<'a, P = PingPong> {
     settings: &'a ConnectionSettings,
-    keepalive: Option<Keepalive>,
-    pub(super) had_a_call: bool,
+    keepalive: Option<Keepalive<P>>,
+    pub(crate) had_a_call: bool,
     /// Runs while there is no call.
     quiet: Option<Pin<Box<Sleep>>>,
     /// First the age, then the grace.
@@ -31,15 +32,15 @@ pub(super) struct Life<'a> {
 }
 
 /// What is to be done about the connection.
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Ask the peer to leave.
     Leave,
     /// Close now.
     End(ConnectionEnd),
 }
 
-impl<'a> Life<'a> {
-    pub(super) fn new(settings: &'a ConnectionSettings, keepalive: Option<Keepalive>) -> Self {
+impl<'a, P: Pings> Life<'a, P> {
+    pub(crate) fn new(settings: &'a ConnectionSettings, keepalive: Option<Keepalive<P>>) -> Self {
         Self {
             settings,
             keepalive,
@@ -55,7 +56,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, no_calls: bool, draining: bool) -> Poll<Verdict> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, no_calls: bool, draining: bool) -> Poll<Verdict> {
         let limits = &self.settings.keepalive;
         if let Some(keepalive) = &mut self.keepalive
             && let Poll::Ready(Dead) = keepalive.poll(cx)
@@ -100,7 +101,7 @@ impl<'a> Life<'a> {
     }
 
     /// What an orderly end of the connection means.
-    pub(super) fn end_of_closed(&self, draining: bool) -> ConnectionEnd {
+    pub(crate) fn end_of_closed(&self, draining: bool) -> ConnectionEnd {
         if draining {
             ConnectionEnd::Drained
         } else if self.leaving {
@@ -112,7 +113,7 @@ impl<'a> Life<'a> {
 
     /// A connection gets no older than the first token that opened a call on it: the next one is opened with a
     /// new token.
-    pub(super) fn ends_with(&mut self, admission: Option<&Admission>) {
+    pub(crate) fn ends_with(&mut self, admission: Option<&Admission>) {
         let Some(expires_at) = admission.and_then(|admission| admission.expires_at) else {
             return;
         };

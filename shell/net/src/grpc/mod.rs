@@ -5,7 +5,7 @@
 
 mod call;
 pub mod client;
-mod life;
+pub(crate) mod life;
 pub mod server;
 pub mod status;
 pub mod stream;

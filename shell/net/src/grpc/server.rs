@@ -1,6 +1,5 @@
 //! The accepting side of one connection: requests in, links out, and the connection's end.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,21 +7,24 @@ use std::task::Poll;
 use std::time::Duration;
 
 use h2::Reason;
-use slim_config::{ServerConfig, ServerKeepalive};
+use slim_config::{ServerConfig, ServerKeepalive, Transport};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::auth::{Admission, Authenticator};
+use crate::frames::{FrameReader, FrameWriter};
 use crate::grpc::call::{Waiting, objection};
 use crate::grpc::life::{Life, Verdict};
-use crate::grpc::stream::{FrameReader, FrameWriter};
 use crate::grpc::{
     CONNECTION_WINDOW_BYTES, CONNECTION_WINDOW_BYTES_EARLY, DATA_FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX,
     SMALL_DATA_BUDGET_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX, Service,
 };
 use crate::keepalive::Keepalive;
 use crate::rope::Rope;
+use crate::socket::PeerAddress;
 use crate::tls::ClientCertificate;
+use crate::websocket;
 
 /// HTTP/2 cannot say more in the length of a frame.
 const FRAME_SIZE_MAX: u32 = (1 << 24) - 1;
@@ -44,6 +46,10 @@ pub struct ConnectionSettings {
     pub authenticator: Option<Arc<Authenticator>>,
     /// Whether the call of 0.4 is one of ours.
     pub serves_0_4: bool,
+    /// The path of the requests that open a WebSocket; `None` if gRPC is spoken.
+    pub websocket_path: Option<String>,
+    /// Places for connections of a WebSocket listener, if they are limited: there one call is one connection.
+    pub connections: Option<Arc<Semaphore>>,
 }
 
 impl From<&ServerConfig> for ConnectionSettings {
@@ -59,6 +65,13 @@ impl From<&ServerConfig> for ConnectionSettings {
             // Made with `Authenticator::load`, which reads files.
             authenticator: None,
             serves_0_4: config.serves_older_wires(),
+            websocket_path: config.endpoint.request_path().map(str::to_owned),
+            connections: match (config.endpoint.transport(), config.max_concurrent_streams) {
+                (Transport::WebSocket, Some(places)) => Some(Arc::new(Semaphore::new(
+                    usize::try_from(places).unwrap_or(usize::MAX),
+                ))),
+                (Transport::WebSocket, None) | (Transport::Grpc, _) => None,
+            },
         }
     }
 }
@@ -73,7 +86,7 @@ pub struct Accepted {
     /// Frames to the dialer.
     pub writer: FrameWriter,
     /// The dialer's address.
-    pub peer: SocketAddr,
+    pub peer: PeerAddress,
     /// The certificate that the dialer proved to have.
     pub certificate: Option<Arc<ClientCertificate>>,
     /// What the listener found out about the dialer; `None` if it asked for nothing.
@@ -86,15 +99,15 @@ pub struct Accepted {
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Its address.
-    pub address: SocketAddr,
+    pub address: PeerAddress,
     /// The certificate that it proved to have, under TLS with client certificates.
     pub certificate: Option<Arc<ClientCertificate>>,
 }
 
-impl From<SocketAddr> for Peer {
-    fn from(address: SocketAddr) -> Self {
+impl<Address: Into<PeerAddress>> From<Address> for Peer {
+    fn from(address: Address) -> Self {
         Self {
-            address,
+            address: address.into(),
             certificate: None,
         }
     }
@@ -105,6 +118,10 @@ impl From<SocketAddr> for Peer {
 pub struct Established(Arc<AtomicBool>);
 
 impl Established {
+    pub(crate) fn new(mark: Arc<AtomicBool>) -> Self {
+        Self(mark)
+    }
+
     /// The link is negotiated.
     pub fn mark(&self) {
         self.0.store(true, Ordering::Relaxed);
@@ -123,6 +140,15 @@ pub enum ConnectionEnd {
     /// No HTTP/2 preface in time.
     #[error("no HTTP/2 handshake within {0:?}")]
     Handshake(Duration),
+    /// No WebSocket was opened in time.
+    #[error("no WebSocket opened within {0:?}")]
+    Upgrade(Duration),
+    /// The peer does not keep to the rules of WebSocket, or its request was refused.
+    #[error("no WebSocket for this peer: {0}")]
+    NoWebSocket(String),
+    /// The socket below a WebSocket broke.
+    #[error("{0}")]
+    Broken(std::io::Error),
     /// No call in time.
     #[error("no call within {0:?}")]
     NoCall(Duration),
@@ -143,7 +169,7 @@ pub enum ConnectionEnd {
     Drained,
 }
 
-/// Serves one connection until it ends. One future does everything: it moves the connection's bytes and runs the
+/// Serves one connection until it ends, in the transport of the listener. One future does everything: it moves the connection's bytes and runs the
 /// futures that `open_link` makes of its calls, so a frame needs no hand-over between tasks.
 ///
 /// When `drain` resolves, new calls are refused and the connection ends with its last link; the links must end by
@@ -160,6 +186,10 @@ where
     Link: Future<Output = ()> + Send,
 {
     let peer = peer.into();
+    if let Some(path) = &settings.websocket_path {
+        // Boxed, so that a gRPC connection carries nothing of it.
+        return Box::pin(websocket::serve(io, peer, settings, path, drain, open_link)).await;
+    }
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW_BYTES)
@@ -222,7 +252,7 @@ where
                     peer: peer.address,
                     certificate: peer.certificate.clone(),
                     admission: call.admission,
-                    established: Established(Arc::clone(&established)),
+                    established: Established::new(Arc::clone(&established)),
                 })));
                 life.had_a_call = true;
             }

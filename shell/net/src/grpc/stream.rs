@@ -1,53 +1,17 @@
 //! The two halves of a call: frames in with flow control, frames out in batches.
 
-use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use slim_proto::Frame;
-use slim_proto::grpc::{DeframeError, Deframer};
+use slim_proto::grpc::Deframer;
 use slim_proto::splice::Egress;
 
+use crate::batch::Batch;
+use crate::frames::{BATCH_BYTES, EARLY_FRAME_BYTES_MAX, LinkEnd};
 use crate::grpc::status::Status;
 use crate::rope::Rope;
-
-/// Largest part that goes to HTTP/2 at once; one socket write takes about as much (architecture, section 4).
-pub const BATCH_BYTES: usize = 64 * 1024;
-
-/// Frames of one batch.
-pub const BATCH_FRAMES: usize = 64;
-
-/// Pieces up to this size are copied together before they are written. A socket write takes as many bytes as it gets
-/// pieces for, and each piece costs about as much as copying it; larger ones go as they are.
-const GATHER_BYTES_MAX: usize = 4 * 1024;
-
-/// Block that small pieces are gathered in: one DATA frame of HTTP/2's default size.
-const GATHER_BLOCK_BYTES: usize = 16 * 1024;
-
-/// Largest frame of a peer whose link is not negotiated: its first message has some 300 bytes (T-O1).
-const EARLY_FRAME_BYTES_MAX: usize = 16 * 1024;
-
-/// Why no more frames come or go.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkEnd {
-    /// The peer ended its side. An acceptor says why, a dialer has no way to.
-    #[error("ended by the peer{}", .0.as_ref().map(|status| format!(" ({status})")).unwrap_or_default())]
-    Ended(Option<Status>),
-    /// The peer ended its side in the middle of a frame.
-    #[error("ended by the peer inside a frame")]
-    HalfFrame,
-    /// The peer broke off the call.
-    #[error("reset by the peer ({0})")]
-    Reset(Reason),
-    /// The bytes are no sequence of frames.
-    #[error(transparent)]
-    Deframe(#[from] DeframeError),
-    /// The connection below failed.
-    #[error("connection failed: {0}")]
-    Connection(h2::Error),
-}
 
 impl LinkEnd {
     fn of(error: h2::Error) -> Self {
@@ -60,7 +24,7 @@ impl LinkEnd {
 
 /// Frames from the peer, in order.
 #[derive(Debug)]
-pub struct FrameReader {
+pub(crate) struct CallReader {
     body: RecvStream,
     deframer: Deframer,
     /// Bytes of the last chunk: the peer gets its window back when all frames of the chunk are taken.
@@ -68,7 +32,7 @@ pub struct FrameReader {
     data_ended: bool,
 }
 
-impl FrameReader {
+impl CallReader {
     pub(crate) fn new(body: RecvStream) -> Self {
         Self {
             body,
@@ -79,17 +43,12 @@ impl FrameReader {
     }
 
     /// Lifts the frame limit of links that are not negotiated; what is behind the negotiation may be large.
-    pub fn accept_large_frames(&mut self) {
+    pub(crate) fn accept_large_frames(&mut self) {
         self.deframer.set_limit(slim_proto::limits::FRAME_BYTES_MAX);
     }
 
-    /// The next frame. Cancel safe: a dropped future loses nothing.
-    pub async fn next(&mut self) -> Result<Frame, LinkEnd> {
-        poll_fn(|cx| self.poll_next(cx)).await
-    }
-
     /// The next frame; whoever does not ask holds the peer back.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, LinkEnd>> {
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, LinkEnd>> {
         loop {
             if let Some(frame) = self.deframer.next_frame()? {
                 return Poll::Ready(Ok(frame));
@@ -136,61 +95,36 @@ pub(crate) enum Role {
 
 /// Frames to the peer. Nothing is sent before [`poll_flush`](Self::poll_flush).
 #[derive(Debug)]
-pub struct FrameWriter {
+pub(crate) struct CallWriter {
     stream: SendStream<Rope>,
-    pending: Rope,
-    /// Small pieces behind `pending`, in one block.
-    gathered: BytesMut,
+    batch: Batch,
     role: Role,
 }
 
-impl FrameWriter {
+impl CallWriter {
     pub(crate) fn new(stream: SendStream<Rope>, role: Role) -> Self {
         Self {
             stream,
-            pending: Rope::default(),
-            gathered: BytesMut::new(),
+            batch: Batch::default(),
             role,
         }
     }
 
-    /// Adds a frame to the batch. Keep a batch at [`BATCH_FRAMES`] frames and [`BATCH_BYTES`] bytes: what
-    /// is here has left the egress queue and its limits.
-    pub fn push(&mut self, egress: Egress) {
-        self.push_piece(egress.head);
-        self.push_piece(egress.tail);
-    }
-
-    fn push_piece(&mut self, piece: Bytes) {
-        if piece.len() > GATHER_BYTES_MAX {
-            self.seal();
-            self.pending.push(piece);
-            return;
-        }
-        if self.gathered.capacity() - self.gathered.len() < piece.len() {
-            self.seal();
-            // The block before last is free again when HTTP/2 has written it, and is then used again.
-            self.gathered.reserve(GATHER_BLOCK_BYTES);
-        }
-        self.gathered.put(piece);
-    }
-
-    fn seal(&mut self) {
-        if !self.gathered.is_empty() {
-            self.pending.push(self.gathered.split().freeze());
-        }
+    pub(crate) fn push(&mut self, egress: Egress) {
+        self.batch.push(egress.head);
+        self.batch.push(egress.tail);
     }
 
     /// Bytes of the batch that the peer's window has not admitted yet.
-    pub fn pending_bytes(&self) -> usize {
-        self.pending.len() + self.gathered.len()
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.batch.len()
     }
 
     /// Hands the batch to HTTP/2 as the peer's window allows.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
-        self.seal();
-        while !self.pending.is_empty() {
-            let wanted = self.pending.len().min(BATCH_BYTES);
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        let pending = self.batch.sealed();
+        while !pending.is_empty() {
+            let wanted = pending.len().min(BATCH_BYTES);
             // Always the whole remainder: asking for less than is needed can stall both sides for ever
             // (lessons, row 23).
             self.stream.reserve_capacity(wanted);
@@ -202,7 +136,7 @@ impl FrameWriter {
                     None => return Poll::Ready(Err(LinkEnd::Reset(Reason::CANCEL))),
                 }
             }
-            let part = self.pending.split_to(capacity.min(wanted));
+            let part = pending.split_to(capacity.min(wanted));
             if let Err(error) = self.stream.send_data(part, false) {
                 return Poll::Ready(Err(LinkEnd::of(error)));
             }
@@ -210,21 +144,10 @@ impl FrameWriter {
         Poll::Ready(Ok(()))
     }
 
-    /// Hands over the whole batch.
-    pub async fn flush(&mut self) -> Result<(), LinkEnd> {
-        poll_fn(|cx| self.poll_flush(cx)).await
-    }
-
-    /// Sends one frame.
-    pub async fn send(&mut self, egress: Egress) -> Result<(), LinkEnd> {
-        self.push(egress);
-        self.flush().await
-    }
-
     /// Ends our side in order: an acceptor with the status as trailers, a dialer without.
     ///
     /// What is still in the batch is lost; flush first.
-    pub fn finish(mut self, status: &Status) {
+    pub(crate) fn finish(mut self, status: &Status) {
         // A call that is already broken needs no end.
         let _ = match self.role {
             Role::Dialer => self.stream.send_data(Rope::default(), true),
@@ -237,7 +160,7 @@ impl FrameWriter {
     }
 
     /// Breaks the call off: what is under way is dropped on both sides.
-    pub fn abort(mut self) {
+    pub(crate) fn abort(mut self) {
         self.stream.send_reset(Reason::CANCEL);
     }
 }

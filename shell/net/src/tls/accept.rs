@@ -7,7 +7,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig as Settings};
-use slim_config::{ServerConfig, TlsVersion};
+use slim_config::{ServerConfig, TlsVersion, Transport};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
@@ -16,7 +16,7 @@ use super::certificate::ClientCertificate;
 use super::expiry::{ExpiryNote, note};
 use super::files::{Files, Stamps};
 use super::material::{Believed, Own, TlsSetupError, add_roots, certified_key, leaf};
-use super::{ALPN, agreed, in_background, is_plain_text, library_error, provider_of, versions};
+use super::{agreed, alpn, in_background, is_plain_text, library_error, provider_of, versions};
 
 /// Time that a refused client has to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -33,6 +33,7 @@ pub struct TlsAcceptor(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     endpoint: String,
+    transport: Transport,
     version: TlsVersion,
     enforce_pqc: bool,
     own: Own,
@@ -84,10 +85,12 @@ impl TlsAcceptor {
         let files = Files::of(Some(&own), believed.as_ref(), tls.reload_interval);
         let stamps = files.stamps().await?;
         let (version, enforce_pqc) = (tls.version, config.enforce_pqc);
+        let transport = config.endpoint.transport();
         let material = (own.clone(), believed.clone());
-        let settings = read(version, enforce_pqc, material).await?;
+        let settings = read(transport, version, enforce_pqc, material).await?;
         Ok(Some(Self(Arc::new(Inner {
             endpoint: config.endpoint.to_string(),
+            transport,
             version,
             enforce_pqc,
             own,
@@ -102,13 +105,16 @@ impl TlsAcceptor {
     /// nothing.
     pub async fn reload(&self) -> Result<(), TlsSetupError> {
         let Inner {
-            version, enforce_pqc, ..
+            transport,
+            version,
+            enforce_pqc,
+            ..
         } = *self.0;
         let stamps = self.0.files.stamps().await?;
         // Also if they cannot be used: they are read again when they change again.
         *self.0.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
         let material = (self.0.own.clone(), self.0.believed.clone());
-        let settings = read(version, enforce_pqc, material).await?;
+        let settings = read(transport, version, enforce_pqc, material).await?;
         *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
         Ok(())
     }
@@ -217,6 +223,7 @@ fn explain(error: std::io::Error) -> AcceptTlsError {
 }
 
 async fn read(
+    transport: Transport,
     version: TlsVersion,
     enforce_pqc: bool,
     (own, believed): (Own, Option<Believed>),
@@ -224,6 +231,7 @@ async fn read(
     let read = move || {
         settings(
             provider_of(version, enforce_pqc)?,
+            transport,
             version,
             &own,
             believed.as_ref(),
@@ -234,6 +242,7 @@ async fn read(
 
 fn settings(
     provider: Arc<CryptoProvider>,
+    transport: Transport,
     version: TlsVersion,
     own: &Own,
     believed: Option<&Believed>,
@@ -256,7 +265,7 @@ fn settings(
         Own::Pair { cert, key } => certified_key(cert, key)?,
         Own::Svid(svid) => Arc::clone(svid) as Arc<_>,
     });
-    settings.alpn_protocols = vec![ALPN.to_vec()];
+    settings.alpn_protocols = alpn(transport);
     settings.session_storage = Arc::new(NoServerSessionStorage {});
     settings.send_tls13_tickets = 0;
     Ok(settings)

@@ -8,7 +8,7 @@ use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig as Settings, RootCertStore};
-use slim_config::{ClientConfig, ClientTls, TlsVersion};
+use slim_config::{ClientConfig, ClientTls, TlsVersion, Transport};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
@@ -17,7 +17,7 @@ use super::failure::TlsFailure;
 use super::files::{Files, Stamps};
 use super::material::{Believed, Own, TlsSetupError, Written, add_roots, add_system_roots, certified_key};
 use super::signatures::signatures_checked_by;
-use super::{ALPN, agreed, in_background, library_error, provider_of, versions};
+use super::{agreed, alpn, in_background, library_error, provider_of, versions};
 
 /// What a dialer needs for its handshakes: whom it believes, and what it shows.
 #[derive(Clone, Debug)]
@@ -56,8 +56,10 @@ impl TlsConnector {
         let files = Files::of(own.as_ref(), believed.as_ref(), tls.reload_interval);
         let stamps = files.stamps().await?;
         let provider = provider_of(version, config.enforce_pqc)?;
+        let transport = config.endpoint.transport();
         let settings =
-            in_background(move || settings(provider, &tls, own.as_ref(), believed.as_ref())).await?;
+            in_background(move || settings(provider, transport, &tls, own.as_ref(), believed.as_ref()))
+                .await?;
         Ok(Some(Self {
             files,
             stamps,
@@ -123,6 +125,7 @@ impl TlsConnector {
 
 fn settings(
     provider: Arc<CryptoProvider>,
+    transport: Transport,
     tls: &ClientTls,
     own: Option<&Own>,
     believed: Option<&Believed>,
@@ -145,7 +148,7 @@ fn settings(
         Some(Own::Svid(svid)) => builder.with_client_cert_resolver(Arc::clone(svid) as Arc<_>),
         None => builder.with_no_client_auth(),
     };
-    settings.alpn_protocols = vec![ALPN.to_vec()];
+    settings.alpn_protocols = alpn(transport);
     settings.resumption = Resumption::disabled();
     Ok(settings)
 }

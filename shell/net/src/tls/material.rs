@@ -93,14 +93,20 @@ pub enum TlsSetupError {
         name: String,
     },
     /// The endpoint's scheme says the opposite of the settings.
-    #[error("the endpoint https://{endpoint} needs TLS settings, and there are none")]
+    #[error("the endpoint {endpoint} needs TLS settings, and there are none")]
     SchemeIsTls {
         /// The endpoint.
         endpoint: String,
     },
     /// The endpoint's scheme says the opposite of the settings.
-    #[error("the endpoint http://{endpoint} is plain text, and there are TLS settings")]
+    #[error("the endpoint {endpoint} is plain text, and there are TLS settings")]
     SchemeIsPlain {
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// TLS where no network is.
+    #[error("the endpoint {endpoint} is a Unix socket, which has no TLS, and there are TLS settings")]
+    SocketTls {
         /// The endpoint.
         endpoint: String,
     },

@@ -78,7 +78,7 @@ impl Server {
         let listener = Listener::bind(&config.endpoint, ConnectionLimits::default())
             .await
             .unwrap();
-        let address = listener.local_address();
+        let address = listener.local_address().unwrap();
         let (call, calls) = mpsc::unbounded_channel();
         let (ended, ends) = mpsc::unbounded_channel();
         tokio::spawn(async move {

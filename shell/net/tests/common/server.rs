@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use slim_config::{ServerConfig, ServerTls};
+use slim_config::{Endpoint, ServerConfig, ServerTls};
 use slim_net::grpc::server::Peer;
 use slim_net::listen::ConnectionLimits;
 use slim_net::tls::AcceptTlsError;
@@ -20,7 +20,9 @@ use crate::common::within;
 
 /// A listener that hands out calls and refusals; calls stay open.
 pub struct Server {
+    /// Where it listens on the network; nowhere, under a socket file.
     pub address: SocketAddr,
+    pub endpoint: Endpoint,
     pub acceptor: Option<TlsAcceptor>,
     pub calls: mpsc::UnboundedReceiver<Accepted>,
     refusals: mpsc::UnboundedReceiver<AcceptTlsError>,
@@ -45,7 +47,8 @@ impl Server {
         let listener = Listener::bind(&config.endpoint, ConnectionLimits::default())
             .await
             .unwrap();
-        let address = listener.local_address();
+        let address = listener.local_address().unwrap_or_else(|| ([0; 4], 0).into());
+        let endpoint = listener.local_endpoint().clone();
         let (call, calls) = mpsc::unbounded_channel();
         let (refused, refusals) = mpsc::unbounded_channel();
         tokio::spawn(async move {
@@ -78,6 +81,7 @@ impl Server {
         });
         Self {
             address,
+            endpoint,
             acceptor: kept,
             calls,
             refusals,

@@ -1,10 +1,9 @@
 //! One older link that is served: messages both ways until one side ends.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use slim_net::egress::{AbortReason, Closing, EgressReceiver, Refused, egress_queue};
-use slim_net::{EgressSender, FrameReader, FrameWriter, Status};
+use slim_net::{EgressSender, FrameReader, FrameWriter, PeerAddress, Status};
 use slim_older::{Dialect, OlderLink};
 use slim_policy::LinkIdentity;
 use slim_proto::limits::EGRESS_WAIT_MAX;
@@ -24,7 +23,7 @@ use crate::service::Shared;
 
 /// An older link that has said its first message.
 pub(crate) struct Arrival {
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: PeerAddress,
     pub(crate) identity: Arc<LinkIdentity>,
     /// Its first message, which no negotiation has eaten.
     pub(crate) first: Frame,
@@ -149,7 +148,7 @@ impl Ingest {
         dialect: Dialect,
         end: &DriveEnd,
         queue: &EgressReceiver,
-        peer: SocketAddr,
+        peer: PeerAddress,
     ) {
         let own = self.counters;
         let slow = matches!(end, DriveEnd::Aborted(AbortReason::SlowConsumer));

@@ -1,8 +1,8 @@
 //! What is weak about an older wire, said once per dialect and process: loud enough to be read, and no more.
 
-use std::net::SocketAddr;
 use std::sync::Once;
 
+use slim_net::PeerAddress;
 use slim_older::Dialect;
 use tracing::warn;
 
@@ -10,7 +10,7 @@ static V0_4: Once = Once::new();
 static V1: Once = Once::new();
 
 /// Warns when the first link of a dialect is served.
-pub(crate) fn weaknesses(dialect: Dialect, peer: SocketAddr) {
+pub(crate) fn weaknesses(dialect: Dialect, peer: PeerAddress) {
     let (said, weak) = match dialect {
         Dialect::V0_4 => (
             &V0_4,

@@ -58,7 +58,7 @@ pub struct RawPeer {
     pub reader: FrameReader,
     pub writer: FrameWriter,
     next_id: u64,
-    _connection: slim_net::grpc::client::DialedConnection,
+    _connection: slim_net::DialedConnection,
 }
 
 impl RawPeer {
@@ -157,7 +157,7 @@ pub struct KeyedPeer {
     local: LinkId,
     uplink: LinkId,
     clock: Clock,
-    _connection: slim_net::grpc::client::DialedConnection,
+    _connection: slim_net::DialedConnection,
 }
 
 impl KeyedPeer {

@@ -12,6 +12,8 @@ from typing import Any
 from slim_bindings import PyName
 from slim_bindings.examples import _identity
 
+#: Schemes without TLS.
+PLAIN_TEXT = ("http://", "ws://", "unix:")
 #: The node of the tutorial.
 NODE = '{"endpoint": "http://127.0.0.1:46357", "tls": {"insecure": true}}'
 
@@ -96,9 +98,9 @@ def read_name(text: str) -> PyName:
 
 
 def read_node(text: str) -> dict[str, Any]:
-    """Reads the configuration of a connection, or a URL: plain text if it starts with http://, else with TLS."""
+    """Reads the configuration of a connection, or a URL: plain text if its scheme says so, else with TLS."""
     if not text.lstrip().startswith("{"):
-        return {"endpoint": text, "tls": {"insecure": True}} if text.startswith("http://") else {"endpoint": text}
+        return {"endpoint": text, "tls": {"insecure": True}} if text.startswith(PLAIN_TEXT) else {"endpoint": text}
     try:
         node: dict[str, Any] = json.loads(text)
     except ValueError as error:
