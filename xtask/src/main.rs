@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask codegen|config-docs|coverage|demo|map|tidy|test`.
+//! Developer commands: `cargo xtask codegen|config-docs|coverage|demo|fuzz|map|tidy|test`.
 
 #![allow(clippy::print_stdout, reason = "these commands talk to a person")]
 
@@ -10,6 +10,7 @@ mod codegen;
 mod config_docs;
 mod coverage;
 mod demo;
+mod fuzz;
 mod map;
 mod test;
 mod tidy;
@@ -24,6 +25,8 @@ commands:
   coverage          rewrite docs/tutorial-coverage.md from the names of the tests
   coverage --check  fail if it is out of date or an item of the tutorial has no test
   demo              a node, a moderator and three participants in Python talk for a moment
+  fuzz [TARGET [SECONDS]]  feed the decoders (or one) with bytes that nobody sent, for ten minutes each
+  fuzz --minimise TARGET   replace the committed inputs of a target by the best of all that are known
   map               rewrite the code map of ARCHITECTURE.md from the first sentence of every file
   tidy              check the rules of ARCHITECTURE.md that the compiler does not
   test              everything: codegen --check, tidy, coverage --check, Rust tests, simulator seeds, Python tests, interop";
@@ -39,6 +42,10 @@ fn main() -> Result<ExitCode> {
         ["coverage"] => coverage::write()?,
         ["coverage", "--check"] => coverage::check()?,
         ["demo"] => demo::run()?,
+        ["fuzz"] => fuzz::run(None, None)?,
+        ["fuzz", "--minimise", target] => fuzz::minimise(target)?,
+        ["fuzz", target] => fuzz::run(Some(target), None)?,
+        ["fuzz", target, seconds] => fuzz::run(Some(target), Some(seconds))?,
         ["map"] => map::write()?,
         ["tidy"] => tidy::run()?,
         ["test"] => return test::run(),

@@ -2,7 +2,7 @@
 //!
 //! After the prefix the name is a path, its steps joined by two underscores. A step is a key in capital letters, where
 //! whatever is no letter or digit is an underscore (`SLIM_0` for `slim/0`), or the number of a list entry, from 0; the
-//! number after the last entry adds one. The value is read as YAML.
+//! number after the last entry adds one. Small letters mean the same. The value is read as YAML.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,9 @@ pub(crate) fn apply(tree: &mut Node, variables: &BTreeMap<String, String>) -> Re
 /// The node that a path leads to, made if it is not there.
 fn step_to<'t>(tree: &'t mut Node, path: &str, origin: &Origin) -> Result<&'t mut Node, Problem> {
     let mut node = tree;
-    for part in path.split("__") {
+    let mut parts = path.split("__").peekable();
+    while let Some(part) = parts.next() {
+        let is_last = parts.peek().is_none();
         let wrong = |reason| Problem::Override {
             part: part.to_owned(),
             reason,
@@ -72,7 +74,11 @@ fn step_to<'t>(tree: &'t mut Node, path: &str, origin: &Origin) -> Result<&'t mu
                 &mut nodes[index]
             }
             Value::Map(entries) => {
-                let found = entries.iter().position(|entry| variable_case(&entry.key) == part);
+                // In any case: else a small letter would make a second key of the same name.
+                let wanted = variable_case(part);
+                let found = entries
+                    .iter()
+                    .position(|entry| variable_case(&entry.key) == wanted);
                 let index = found.unwrap_or_else(|| {
                     entries.push(Entry {
                         key: part.to_ascii_lowercase(),
@@ -83,7 +89,7 @@ fn step_to<'t>(tree: &'t mut Node, path: &str, origin: &Origin) -> Result<&'t mu
                 });
                 // What stands there now stands there because of the variable.
                 let entry = &mut entries[index];
-                if let Value::Null = entry.node.value {
+                if is_last || entry.node.value == Value::Null {
                     entry.origin = origin.clone();
                 }
                 &mut entry.node

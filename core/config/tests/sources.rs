@@ -203,3 +203,22 @@ fn a_variable_that_leads_nowhere_is_named() {
         assert_eq!(refusal(PLAIN, &[(name, value)]), message);
     }
 }
+
+#[test]
+fn the_name_of_a_variable_may_have_small_letters() {
+    let endpoint = "SLIM_NODE__SERVICES__SLIM_0__dataPlane__Servers__0__endpoint";
+    let config = load(TEXT, &[&GOOD[..], &[(endpoint, "127.0.0.1:9")]].concat())
+        .unwrap()
+        .config;
+    assert_eq!(config.services[0].servers[0].endpoint.port(), 9);
+}
+
+#[test]
+fn a_wrong_value_of_a_variable_is_not_looked_for_in_the_file() {
+    let name = "SLIM_NODE__SERVICES__SLIM_0__DATAPLANE__SERVERS__0__ENDPOINT";
+    let refused = refusal(TEXT, &[&GOOD[..], &[(name, "nowhere")]].concat());
+    assert!(
+        refused.contains(&format!("(environment variable {name})")),
+        "{refused}"
+    );
+}

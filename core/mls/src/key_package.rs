@@ -32,8 +32,15 @@ pub(crate) fn subject_of(message: &MlsMessage) -> Result<String, MlsError> {
     Ok(subject.into_owned())
 }
 
-/// Decodes one MLSMessage that fills its bytes exactly.
+/// What every MLSMessage of MLS 1.0 begins with (RFC 9420 §6).
+const MLS_10: [u8; 2] = [0, 1];
+
+/// Decodes one MLSMessage of MLS 1.0 that fills its bytes exactly.
 pub(crate) fn parse(bytes: &[u8]) -> Option<MlsMessage> {
+    // The library looks at the version around a key package nowhere, and no signature covers it.
+    if !bytes.starts_with(&MLS_10) {
+        return None;
+    }
     let message = MlsMessage::from_bytes(bytes).ok()?;
     // The library stops reading at the end of the message; what follows would be ours to explain.
     (message.mls_encoded_len() == bytes.len()).then_some(message)

@@ -135,6 +135,21 @@ fn commits_of_another_group_and_other_messages_are_refused_by_kind() {
 }
 
 #[test]
+fn a_key_package_with_any_changed_byte_is_refused_and_the_genuine_one_still_adds() {
+    let [mut alice, mut bob] = ["org/ns/alice", "org/ns/bob"].map(|base| Member::new(base, 0));
+    alice.create(0);
+    let key_package = bob.key_package(0);
+    for position in 0..key_package.len() {
+        let mut forged = key_package.to_vec();
+        forged[position] ^= 0x01;
+        refused(alice.group(), |group| group.add(at(0), &forged));
+    }
+    let commit = alice.group().add(at(0), &key_package).unwrap();
+    bob.join(0, &commit.welcome.unwrap());
+    assert_conversation(&mut [alice, bob]);
+}
+
+#[test]
 fn a_damaged_welcome_is_refused_and_the_genuine_one_still_joins() {
     let [mut alice, mut bob] = ["org/ns/alice", "org/ns/bob"].map(|base| Member::new(base, 0));
     alice.create(0);

@@ -102,6 +102,22 @@ const LAYERS: [(&str, &[&str]); 22] = [
             "slim-node",
         ],
     ),
+    // Knocks at every decoder, in the core and at the socket.
+    (
+        "slim-fuzz-targets",
+        &[
+            "slim-proto",
+            "slim-crypto",
+            "slim-auth",
+            "slim-mls",
+            "slim-older",
+            "slim-rpc",
+            "slim-router",
+            "slim-session",
+            "slim-config",
+            "slim-net",
+        ],
+    ),
     ("xtask", &["slim-config"]),
 ];
 

@@ -144,11 +144,12 @@ impl Net {
 
     /// Gives a message to an application as if the node had sent it.
     pub fn inject(&mut self, to: &str, message: &Message) {
-        self.apps
-            .get_mut(to)
-            .unwrap()
-            .inbox
-            .push_back(Frame::new(message.encode()).unwrap());
+        self.inject_frame(to, Frame::new(message.encode()).unwrap());
+    }
+
+    /// The same with a frame that need not hold a message.
+    pub fn inject_frame(&mut self, to: &str, frame: Frame) {
+        self.apps.get_mut(to).unwrap().inbox.push_back(frame);
         self.settle();
     }
 

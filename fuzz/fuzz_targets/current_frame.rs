@@ -1,0 +1,4 @@
+//! libFuzzer around `slim_fuzz_targets::current_frame`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| slim_fuzz_targets::current_frame(data));
