@@ -44,7 +44,7 @@ pub use key_resolution::{Fetch, FetchId, HoldsKeys, KeyFetchFailure, KeyResolver
 pub use key_set::KeySet;
 pub use link_token::{LinkClaims, LinkSigner, LinkVerifier};
 pub use link_verdicts::LinkVerdicts;
-pub use message::{authenticate, sign_message, verify_message};
+pub use message::{PayloadSignatures, authenticate, sign_message, verify_message};
 pub use spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use svid::{JwtBundles, SvidClaims, claims_audience, read_svid};
 pub use verifier::{Verified, Verifier, claimed_subject};

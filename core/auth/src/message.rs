@@ -12,6 +12,17 @@ use crate::error::{AuthenticationError, SignatureFailure};
 use crate::identity::Identity;
 use crate::verifier::{Verified, Verifier};
 
+/// What is demanded of the payload of a command message (wire-session §2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PayloadSignatures {
+    /// It is signed.
+    #[default]
+    Required,
+    /// It may be unsigned, as that of the package 2.2.0 is; a signature that is there has to verify. Weak: whoever is
+    /// on the path, each node included, can take a signature away and change what the message says.
+    MayBeAbsent,
+}
+
 /// Signs header and payload of a command message, replacing older signatures.
 ///
 /// Everything else must be final, `message.identity` (a token of `identity`) included: a retransmission with a
@@ -32,9 +43,14 @@ pub fn sign_message(identity: &Identity, message: &mut Message) {
 
 /// Checks that a command message is from the holder of a token: both signatures and the source id.
 ///
-/// `verified` must come from the token in this very message; [`authenticate`] does both steps. All three checks
-/// are mandatory, which is the policy that upstream calls `enforce` (wire-session §2.3).
-pub fn verify_message(message: &Message, verified: &Verified) -> Result<(), SignatureFailure> {
+/// `verified` must come from the token in this very message; [`authenticate`] does both steps. With
+/// [`PayloadSignatures::Required`] all three checks are mandatory, which is the policy that upstream calls `enforce`
+/// (wire-session §2.3).
+pub fn verify_message(
+    message: &Message,
+    verified: &Verified,
+    payload: PayloadSignatures,
+) -> Result<(), SignatureFailure> {
     let (source_id, subject_id) = (message.source.id(), verified.name_id());
     if source_id != subject_id {
         return Err(SignatureFailure::SourceNotBound {
@@ -46,17 +62,21 @@ pub fn verify_message(message: &Message, verified: &Verified) -> Result<(), Sign
         .header_signature
         .as_ref()
         .ok_or(SignatureFailure::HeaderUnsigned)?;
-    let payload_signature = message
-        .metadata
-        .get(PAYLOAD_SIGNATURE)
-        .ok_or(SignatureFailure::PayloadUnsigned)?;
-    let payload_signature = STANDARD
-        .decode(payload_signature)
-        .map_err(|_| SignatureFailure::PayloadMalformed)?;
+    let payload_signature = match message.metadata.get(PAYLOAD_SIGNATURE) {
+        Some(text) => {
+            let decoded = STANDARD.decode(text);
+            Some(decoded.map_err(|_| SignatureFailure::PayloadMalformed)?)
+        }
+        None if payload == PayloadSignatures::MayBeAbsent => None,
+        None => return Err(SignatureFailure::PayloadUnsigned),
+    };
 
     let aad = header_aad(message);
     verify_signature(&verified.public_key, &aad, header_signature)
         .map_err(|_| SignatureFailure::HeaderInvalid)?;
+    let Some(payload_signature) = payload_signature else {
+        return Ok(());
+    };
     verify_signature(
         &verified.public_key,
         &payload_signing_input(message, &aad),
@@ -72,6 +92,6 @@ pub fn authenticate(
     now: UnixTime,
 ) -> Result<Verified, AuthenticationError> {
     let verified = verifier.verify(&message.identity, now)?;
-    verify_message(message, &verified)?;
+    verify_message(message, &verified, PayloadSignatures::Required)?;
     Ok(verified)
 }

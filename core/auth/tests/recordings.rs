@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 use slim_auth::{
-    AuthenticationError, Identity, IdentityError, SignatureFailure, Verifier, authenticate, sign_message,
-    verify_message,
+    AuthenticationError, Identity, IdentityError, PayloadSignatures, SignatureFailure, Verifier,
+    authenticate, sign_message, verify_message,
 };
 use slim_crypto::Rng;
 use slim_proto::message::metadata::PAYLOAD_SIGNATURE;
@@ -167,9 +167,40 @@ fn our_signed_message_verifies_after_the_wire_and_again_with_a_new_token() {
     let token = impostor.token(UnixTime(1_000), &mut rng);
     let verified = verifier.verify(&token, UnixTime(1_000)).unwrap();
     assert!(matches!(
-        verify_message(&message, &verified),
+        verify_message(&message, &verified, PayloadSignatures::Required),
         Err(SignatureFailure::SourceNotBound { .. })
     ));
+}
+
+#[test]
+fn a_payload_without_signature_passes_only_where_it_may_and_a_wrong_signature_never() {
+    let mut rng = Rng::from_seed([3; 32]);
+    let identity = Identity::shared_secret("org/ns/app", SECRET, &mut rng).unwrap();
+    let (verifier, now) = (identity.verifier(), UnixTime(1_000));
+    let mut message = messages(RECORDINGS[0].1)
+        .find(|message| message.kind.is_command())
+        .unwrap();
+    message.source = message.source.with_id(identity.name_id());
+    message.identity = identity.token(now, &mut rng);
+    sign_message(&identity, &mut message);
+    let verified = verifier.verify(&message.identity, now).unwrap();
+    let with = |message: &Message, payload| verify_message(message, &verified, payload);
+
+    message.metadata.insert("key".into(), "value".into());
+    for payload in [PayloadSignatures::Required, PayloadSignatures::MayBeAbsent] {
+        assert_eq!(with(&message, payload), Err(SignatureFailure::PayloadInvalid));
+    }
+    message.metadata.remove(PAYLOAD_SIGNATURE);
+    assert_eq!(with(&message, PayloadSignatures::MayBeAbsent), Ok(()));
+    assert_eq!(
+        with(&message, PayloadSignatures::default()),
+        Err(SignatureFailure::PayloadUnsigned)
+    );
+    message.header_signature = None;
+    assert_eq!(
+        with(&message, PayloadSignatures::MayBeAbsent),
+        Err(SignatureFailure::HeaderUnsigned)
+    );
 }
 
 /// Every Publish of a recording, both directions.

@@ -8,7 +8,7 @@ mod names;
 use std::collections::BTreeMap;
 
 use ended::Tombstone;
-use slim_auth::{Identity, Verifier};
+use slim_auth::{Identity, PayloadSignatures, Verifier};
 use slim_proto::control::SubscriptionAck;
 use slim_proto::frame::{Frame, FrameKind};
 use slim_proto::{Command as Payload, FullName, Instant, Message, MessageKind, Now, SessionKind};
@@ -62,6 +62,11 @@ impl Endpoint {
     /// Own name with id.
     pub fn name(&self) -> &FullName {
         &self.shared.name
+    }
+
+    /// Demands so much of the payloads of later command messages.
+    pub fn use_payload_signatures(&mut self, demanded: PayloadSignatures) {
+        self.shared.payload_signatures = demanded;
     }
 
     /// Judges peers with this verifier from now on: an issuer's keys were fetched or replaced

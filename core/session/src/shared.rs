@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use slim_auth::{AuthenticationError, Identity, Verified, Verifier, sign_message, verify_message};
+use slim_auth::{
+    AuthenticationError, Identity, PayloadSignatures, Verified, Verifier, sign_message, verify_message,
+};
 use slim_crypto::Rng;
 use slim_proto::control::{SubscriptionAction, SubscriptionRequest};
 use slim_proto::frame::Frame;
@@ -43,6 +45,7 @@ pub(crate) struct PendingSubscription {
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) verifier: Verifier,
+    pub(crate) payload_signatures: PayloadSignatures,
     pub(crate) rng: Rng,
     pub(crate) config: EndpointConfig,
     /// Own name with the id that follows from the identity.
@@ -73,6 +76,7 @@ impl Shared {
             next_subscription: rng.next_u64(),
             identity,
             verifier,
+            payload_signatures: PayloadSignatures::default(),
             rng,
             config,
             timers: Timers::default(),
@@ -173,7 +177,7 @@ impl Shared {
     pub(crate) fn authenticate(&mut self, now: Now, message: &Message) -> Option<Verified> {
         let result = self.verify_token(now, &message.identity).and_then(|verified| {
             if message.kind.is_command() {
-                verify_message(message, &verified)?;
+                verify_message(message, &verified, self.payload_signatures)?;
             } else if verified.name_id() != message.source.id() {
                 return Err(AuthenticationError::Signature(
                     slim_auth::SignatureFailure::SourceNotBound {

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use common::forgery::{alive, signed_by};
 use common::{Net, Verdict};
+use slim_auth::PayloadSignatures;
+use slim_proto::message::metadata::PAYLOAD_SIGNATURE;
 use slim_proto::{Command as Payload, Message, MessageKind};
-use slim_session::{Command, InviteStep, OperationError};
+use slim_session::{Command, InviteStep, OperationError, SessionId};
 
 /// Upstream hands a discovery request for a session that it is in to that session, which ignores it.
 fn bob_ignores_discovery(net: &mut Net) {
@@ -219,4 +221,49 @@ fn an_invitee_that_says_before_its_welcome_that_it_has_no_group_is_invited_on() 
     net.inject("alice", &early);
     net.completed("alice", invite).unwrap();
     alive(&mut net, session, &["alice", "bob", "carol"]);
+}
+
+/// Alice invites bob, whose commands arrive without a signature of what they say, as those of 2.2.0 do.
+fn invite_one_who_signs_no_payload(demanded: PayloadSignatures) -> (Net, SessionId, Option<bool>) {
+    let mut net = Net::with(&["alice", "bob"]);
+    let alice = net.apps.get_mut("alice").unwrap();
+    alice.endpoint.use_payload_signatures(demanded);
+    let held: Rc<RefCell<Vec<Message>>> = Rc::default();
+    let slot = Rc::clone(&held);
+    net.filter(move |sender, message| {
+        if sender != "bob" {
+            return Verdict::Pass;
+        }
+        let mut message = message.clone();
+        message.metadata.remove(PAYLOAD_SIGNATURE);
+        slot.borrow_mut().push(message);
+        Verdict::Drop
+    });
+    let session = net.group("alice", true, &[]);
+    let name = "org/ns/bob".parse().unwrap();
+    let ticket = net.command("alice", Command::Invite { session, name }).unwrap();
+    for _ in 0..50 {
+        net.advance(Duration::from_millis(20));
+        let arriving = std::mem::take(&mut *held.borrow_mut());
+        for message in arriving {
+            net.inject("alice", &message);
+        }
+    }
+    let joined = net.result("alice", ticket).map(|result| result.is_ok());
+    (net, session, joined)
+}
+
+#[test]
+fn one_who_signs_no_payload_joins_where_signatures_may_be_absent() {
+    let (net, session, joined) = invite_one_who_signs_no_payload(PayloadSignatures::MayBeAbsent);
+    assert_eq!(joined, Some(true));
+    net.assert_agreement(session, &["alice", "bob"]);
+    assert_eq!(net.app("alice").endpoint.counters().signature_refused, 0);
+}
+
+#[test]
+fn one_who_signs_no_payload_is_refused_otherwise() {
+    let (net, _, joined) = invite_one_who_signs_no_payload(PayloadSignatures::default());
+    assert_eq!(joined, None, "nobody answered whom alice believes");
+    assert!(net.app("alice").endpoint.counters().signature_refused > 0);
 }

@@ -142,6 +142,7 @@ impl World {
             session: SESSION,
             is_group: self.is_group,
             subject: source.to_string(),
+            issuer: None,
             source,
             session_metadata: Arc::new(BTreeMap::from([("topic".to_owned(), "demo".to_owned())])),
             metadata,
@@ -197,6 +198,7 @@ impl World {
         while let Some(event) = self.caller.poll_event() {
             let (CallEvent::Response { call, .. }
             | CallEvent::MemberEnded { call, .. }
+            | CallEvent::GroupClosed { call, .. }
             | CallEvent::Ended { call, .. }) = &event;
             assert!(self.begun.contains(call), "{event:?} of a call that nobody began");
             assert!(!self.ended.contains(call), "{event:?} behind the end");

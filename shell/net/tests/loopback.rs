@@ -629,7 +629,7 @@ impl Server {
         let listener = Listener::bind(&endpoint, ConnectionLimits::default())
             .await
             .expect("a port");
-        let address = listener.local_address().unwrap();
+        let address = listener.local_address().expect("a socket of IP");
         let (call, calls) = mpsc::unbounded_channel();
         let (ended, ends) = mpsc::unbounded_channel();
         let (drain, draining) = watch::channel(false);

@@ -145,12 +145,11 @@ async fn an_acceptor_says_that_a_dialer_is_not_wanted() {
     accepted
         .writer
         .finish(&Status::new(Code::PERMISSION_DENIED, "same node"));
-    match within(dialed.reader.next()).await.unwrap_err() {
-        LinkEnd::Ended(Some(status)) => {
-            assert_eq!(status, Status::new(Code::PERMISSION_DENIED, "same node"));
-        }
-        end => panic!("{end}"),
-    }
+    let end = within(dialed.reader.next()).await.unwrap_err();
+    let LinkEnd::Ended(Some(status)) = end else {
+        panic!("{end}")
+    };
+    assert_eq!(status, Status::new(Code::PERMISSION_DENIED, "same node"));
 }
 
 #[tokio::test]
@@ -249,10 +248,11 @@ async fn whoever_breaks_the_rules_is_told_and_cut_off() {
         let mut socket = raw(&server).await;
         let mut accepted = server.next_call().await;
         socket.write_all(&bytes).await.unwrap();
-        match within(accepted.reader.next()).await.unwrap_err() {
-            LinkEnd::WebSocket(found) => assert_eq!(found, violation),
-            end => panic!("{end}"),
-        }
+        let end = within(accepted.reader.next()).await.unwrap_err();
+        let LinkEnd::WebSocket(found) = end else {
+            panic!("{end}")
+        };
+        assert_eq!(found, violation);
         drop(accepted.reader);
         let [high, low] = code.to_be_bytes();
         let mut close = [0; 4];

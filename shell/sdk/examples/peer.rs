@@ -17,8 +17,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use slim::identity::{IdentityProvider, IdentityVerifier, SpireConfig};
 use slim::{
-    App, ClientConfig, Direction, FullName, Identity, Item, MembershipChange, PublishOptions, Reliability,
-    Rng, ServerConfig, Service, Session, SessionConfig, SessionId, SessionKind, Verifier, os_seed,
+    App, AppOptions, ClientConfig, Direction, FullName, Identity, Item, MembershipChange, PayloadSignatures,
+    PublishOptions, Reliability, Rng, ServerConfig, Service, Session, SessionConfig, SessionId, SessionKind,
+    Verifier, os_seed,
 };
 use slim_auth::{JwtRules, JwtSigner, KeySet};
 use slim_crypto::SigningKey;
@@ -41,7 +42,8 @@ struct Request {
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 enum Operation {
-    /// Create the application; must come first. `pqc` makes its groups post-quantum.
+    /// Create the application; must come first. `pqc` makes its groups post-quantum; `unsigned_payloads` lets peers
+    /// take part that do not sign what their commands say (2.2.0).
     App {
         name: String,
         secret: Option<String>,
@@ -49,6 +51,8 @@ enum Operation {
         spire: Option<Spire>,
         #[serde(default)]
         pqc: bool,
+        #[serde(default)]
+        unsigned_payloads: bool,
     },
     /// Connect to a node; `settings` are the other keys of a client's configuration.
     Connect {
@@ -185,6 +189,7 @@ impl Peer {
                 jwt,
                 spire: Some(spire),
                 pqc: false,
+                unsigned_payloads: false,
             } if secret.is_none() && jwt.is_none() => {
                 let settings = spire.settings();
                 let (provider, verifier) = (
@@ -202,6 +207,7 @@ impl Peer {
                 jwt,
                 spire: _,
                 pqc,
+                unsigned_payloads,
             } => {
                 // The kind of the signature key decides how groups are encrypted.
                 let key = if pqc {
@@ -219,7 +225,11 @@ impl Peer {
                     (None, Some(jwt)) => jwt.identity(key)?,
                     _ => return Err("give the application either a secret or a jwt".into()),
                 };
-                self.create_app(&name, identity, verifier).await?
+                let mut options = AppOptions::default();
+                if unsigned_payloads {
+                    options.payload_signatures = PayloadSignatures::MayBeAbsent;
+                }
+                self.create_app(&name, identity, verifier, options).await?
             }
             Operation::Connect {
                 endpoint,
@@ -322,11 +332,16 @@ impl Peer {
         })
     }
 
-    async fn create_app(&self, name: &str, identity: Identity, verifier: Verifier) -> Result<Value, Failure> {
-        let direction = Direction::Bidirectional;
+    async fn create_app(
+        &self,
+        name: &str,
+        identity: Identity,
+        verifier: Verifier,
+        options: AppOptions,
+    ) -> Result<Value, Failure> {
         let app = self
             .service
-            .create_app(name.parse()?, identity, verifier, direction)
+            .create_app(name.parse()?, identity, verifier, options)
             .await?;
         self.run(app)
     }

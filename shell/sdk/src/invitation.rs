@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use slim_auth::PayloadSignatures;
 use slim_http::HttpOptions;
 use slim_session::{Command, Direction, Invitation, InvitationPolicy};
 
@@ -22,6 +23,10 @@ pub struct AppOptions {
     /// that beforehand; an invitation of one that does not fails and says so. Only an identity with an Ed25519 key
     /// can: one made for this application is, a given one may be.
     pub pqc: bool,
+    /// Members with the package 2.2.0 do not sign what their commands say; they can take part where it
+    /// [may be absent](PayloadSignatures::MayBeAbsent). Each node on the path can then change the invitations and
+    /// membership changes of every member, so one warning says so.
+    pub payload_signatures: PayloadSignatures,
 }
 
 impl From<Direction> for AppOptions {

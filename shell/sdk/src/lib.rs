@@ -56,7 +56,9 @@ pub use refusal::Refusal;
 pub use service::Service;
 pub use session::{Acknowledgement, Invited, PublishOptions, Removed, Session};
 
-pub use slim_auth::{AuthenticationError, Identity, IdentityError, SignatureFailure, Verifier};
+pub use slim_auth::{
+    AuthenticationError, Identity, IdentityError, PayloadSignatures, SignatureFailure, Verifier,
+};
 pub use slim_config::{AuthorizationConfig, ClientConfig, DefaultAccess, Endpoint, RuleSource, ServerConfig};
 pub use slim_crypto::{Rng, os_seed};
 pub use slim_net::{DialError, TlsFailure, TlsSetupError, UpgradeError};

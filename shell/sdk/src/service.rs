@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use slim_auth::{Identity, Verifier};
+use slim_auth::{Identity, PayloadSignatures, Verifier};
 use slim_config::{AuthorizationConfig, ClientConfig, Endpoint, ServerConfig};
 use slim_crypto::SignatureKind;
 use slim_proto::FullName;
@@ -110,6 +110,9 @@ impl Service {
         let (options, requests) = (options.into(), &self.handle.requests);
         if options.pqc && identity.signing_key().kind() != SignatureKind::Ed25519 {
             return Err(IdentitySetupError::NotPostQuantum.into());
+        }
+        if options.payload_signatures == PayloadSignatures::MayBeAbsent {
+            warnings::unsigned_payloads();
         }
         let issuers = options.issuers.clone();
         let fetcher = KeyFetcher::start(&self.handle.runtime, verifier, issuers.clone()).await?;

@@ -17,6 +17,17 @@ pub(crate) fn weak_secret() {
     });
 }
 
+/// Warns once per process that commands of peers may be unsigned.
+pub(crate) fn unsigned_payloads() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing::warn!(
+            "payload_signatures is MayBeAbsent: every node on the path can change invitations and membership changes; \
+             update members with the package 2.2.0 and require signatures again"
+        );
+    });
+}
+
 /// Warns once per process that a link leaves the machine unencrypted.
 pub(crate) fn plain_text(endpoint: &Endpoint) {
     static ONCE: Once = Once::new();

@@ -132,11 +132,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Says goodbye without waiting for anybody; poll once more to have it written.
     pub(super) fn go_away(&mut self) {
-        self.close.get_or_insert(CloseReason::code(GOING_AWAY));
+        self.close.get_or_insert_with(|| CloseReason::code(GOING_AWAY));
     }
 
     /// Ends because the peer is found dead.
-    pub(super) fn is_dead(&mut self) {
+    pub(super) fn is_dead(&self) {
         let error = io::Error::new(io::ErrorKind::TimedOut, "no answer to a PING");
         self.shared.lock().end(LinkEnd::Socket(error));
     }
@@ -178,7 +178,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                             state.end(LinkEnd::WebSocket(violation));
                             self.violation = Some(violation);
                             self.close
-                                .get_or_insert(CloseReason::code(violation.close_code()));
+                                .get_or_insert_with(|| CloseReason::code(violation.close_code()));
                             break;
                         }
                     }

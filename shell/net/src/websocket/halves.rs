@@ -169,7 +169,7 @@ impl Incoming {
         state.wake_connection();
     }
 
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, LinkEnd>> {
+    pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Result<Frame, LinkEnd>> {
         if let Some(frame) = self.taken.pop_front() {
             return Poll::Ready(Ok(frame));
         }
@@ -251,7 +251,7 @@ impl Outgoing {
     }
 
     /// Hands the batch to the connection as soon as that has less than another one to write.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+    pub(crate) fn poll_flush(&mut self, cx: &Context<'_>) -> Poll<Result<(), LinkEnd>> {
         if self.batch.is_empty() {
             return Poll::Ready(Ok(()));
         }

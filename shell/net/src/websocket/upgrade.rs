@@ -55,9 +55,13 @@ pub(super) struct Upgrade {
 
 /// Checks a request against the listener's path.
 pub(super) fn check(request: &mut Request<()>, path: &str) -> Result<Upgrade, Refusal> {
-    let response = create_response(request).map_err(|error| match error {
-        tungstenite::Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => Refusal::Version,
-        _ => Refusal::NoUpgrade,
+    let response = create_response(request).map_err(|error| {
+        let version = ProtocolError::MissingSecWebSocketVersionHeader;
+        if matches!(error, tungstenite::Error::Protocol(error) if error == version) {
+            Refusal::Version
+        } else {
+            Refusal::NoUpgrade
+        }
     })?;
     if request.uri().path() != path {
         return Err(Refusal::Path);

@@ -86,6 +86,7 @@ impl Hub {
         };
         let mut endpoint = Endpoint::new(config, identity, verifier, self.rng.derive());
         endpoint.use_invitation_policy(options.invitations);
+        endpoint.use_payload_signatures(options.payload_signatures);
         let shared = Arc::new(AppShared::new(key, endpoint.name().clone()));
         let link = self.router.handle_link_up(now, LinkInfo::local());
         self.ends.insert(link, LinkEnd::App(key));
