@@ -103,6 +103,10 @@ class Session:
         assert event.get("direct", direct) == direct, event
         return event
 
+    def expect_one_of(self, texts: list[str], deadline: float = DEADLINE) -> None:
+        """Waits for a message with any of these texts."""
+        self.peer.wait_until(lambda: not set(texts).isdisjoint(self.texts()), f"any of {texts}", deadline)
+
     def texts(self) -> list[str]:
         """Every message so far, in order."""
         events = self.peer.events_of("message", session=self.number)
@@ -184,7 +188,12 @@ class Process:
         for reader in self.readers:
             reader.join()
 
-    def report(self, lines: int = 150) -> str:
+    def kill(self) -> None:
+        """Without a chance to say goodbye."""
+        self.child.kill()
+        self.child.wait()
+
+    def report(self, lines: int = int(os.environ.get("PEER_LOG_LINES", "150"))) -> str:
         return f"----- {self.title}\n" + "\n".join(self.log[-lines:])
 
 
@@ -263,6 +272,10 @@ class Peer(Process):
             retries=retries,
         )
         return Session(self, number)
+
+    def wait_until(self, is_so: Callable[[], bool], what: str, deadline: float = DEADLINE) -> None:
+        """Asks again after every event."""
+        self._wait(lambda: {} if is_so() else None, what, deadline)
 
     def position(self) -> int:
         """Events so far, to wait for one that comes later."""

@@ -2,8 +2,7 @@
 
 import pytest
 from credentials import Ca
-from peers import OURS, UPSTREAM, PeerError
-from test_group import everybody_hears_everybody
+from peers import OURS, UPSTREAM, PeerError, everybody_hears_everybody
 
 KINDS = pytest.mark.parametrize("kind", [OURS, UPSTREAM], ids=lambda kind: f"app={kind}")
 

@@ -2,7 +2,7 @@
 
 import pytest
 from credentials import TokenKey, key_set
-from peers import INTERVAL_MS, OURS, RETRIES, UPSTREAM, PeerError
+from peers import INTERVAL_MS, OURS, RETRIES, UPSTREAM, PeerError, everybody_hears_everybody
 
 MIXED = [(OURS, UPSTREAM, OURS), (UPSTREAM, OURS, UPSTREAM)]
 
@@ -28,15 +28,6 @@ class Issuer:
 
     def peer(self, kind, last, node, binding="warn", **other):
         return self.world.peer(kind, last, node, binding, jwt=self.identity(last, **other))
-
-
-def everybody_hears_everybody(sessions, round_name):
-    for sender in sessions:
-        text = f"{round_name} from {sender.peer.full_name}"
-        sender.publish(text)
-        for receiver in sessions:
-            if receiver is not sender:
-                receiver.expect(text, sender.peer)
 
 
 @pytest.mark.parametrize("binding", ["warn", "enforce"])

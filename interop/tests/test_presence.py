@@ -3,8 +3,8 @@
 import time
 
 import pytest
-from conftest import OurNodeOfOneTest
 from peers import OURS, UPSTREAM, PeerError
+from restarted_node import OurNodeOfOneTest
 
 PAIRS = [(OURS, UPSTREAM), (UPSTREAM, OURS)]
 # Three silent heartbeat periods of ten seconds, and some.

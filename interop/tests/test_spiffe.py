@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from peers import OURS, PEER, UPSTREAM, PeerError
+from peers import OURS, PEER, UPSTREAM, PeerError, everybody_hears_everybody
 
 AGENT = os.environ.get("SLIM_SPIFFE_AGENT", str(Path(PEER).with_name("spiffe_agent")))
 DOMAIN = "example.org"
@@ -62,15 +62,6 @@ def agent(tmp_path):
     agent = Agent(tmp_path, "alice", "bob", "carol", "node")
     yield agent
     agent.stop()
-
-
-def everybody_hears_everybody(sessions, round_name):
-    for sender in sessions:
-        text = f"{round_name} from {sender.peer.full_name}"
-        sender.publish(text)
-        for receiver in sessions:
-            if receiver is not sender:
-                receiver.expect(text, sender.peer)
 
 
 @pytest.mark.parametrize("kinds", [(OURS, UPSTREAM, OURS), (UPSTREAM, OURS, UPSTREAM)], ids="+".join)

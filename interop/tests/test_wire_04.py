@@ -7,8 +7,8 @@ ended: tests learn it from messages. What is odd about it is in docs/older-packa
 import time
 
 import pytest
-from conftest import OurNodeOfOneTest
 from peers import DEADLINE, OURS, V041, Peer, Session, everybody_hears_everybody
+from restarted_node import OurNodeOfOneTest
 
 encrypted_and_not = pytest.mark.parametrize("mls", [True, False], ids=lambda mls: f"mls={mls}")
 

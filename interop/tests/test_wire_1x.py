@@ -1,8 +1,8 @@
 """Applications of 1.4.1 and 1.0.1 through our node: the wire of 1.x, with negotiation and without."""
 
 import pytest
-from conftest import OurNodeOfOneTest
 from peers import OURS, V101, V141, everybody_hears_everybody
+from restarted_node import OurNodeOfOneTest
 
 GROUPS = [
     # moderator, two participants

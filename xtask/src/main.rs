@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask codegen|config-docs|coverage|demo|fuzz|map|tidy|test`.
+//! Developer commands: `cargo xtask codegen|config-docs|coverage|demo|fuzz|interop|map|tidy|test`.
 
 #![allow(clippy::print_stdout, reason = "these commands talk to a person")]
 
@@ -11,6 +11,7 @@ mod config_docs;
 mod coverage;
 mod demo;
 mod fuzz;
+mod interop;
 mod map;
 mod test;
 mod tidy;
@@ -27,6 +28,8 @@ commands:
   demo              a node, a moderator and three participants in Python talk for a moment
   fuzz [TARGET [SECONDS]]  feed the decoders (or one) with bytes that nobody sent, for ten minutes each
   fuzz --minimise TARGET   replace the committed inputs of a target by the best of all that are known
+  interop [--all] [--row TEXT]... [--times N]
+                    the matrix of interoperability with published packages; all of it rewrites docs/interop.md
   map               rewrite the code map of ARCHITECTURE.md from the first sentence of every file
   tidy              check the rules of ARCHITECTURE.md that the compiler does not
   test              everything: codegen --check, tidy, coverage --check, Rust tests, simulator seeds, Python tests, interop";
@@ -46,6 +49,7 @@ fn main() -> Result<ExitCode> {
         ["fuzz", "--minimise", target] => fuzz::minimise(target)?,
         ["fuzz", target] => fuzz::run(Some(target), None)?,
         ["fuzz", target, seconds] => fuzz::run(Some(target), Some(seconds))?,
+        ["interop", ref options @ ..] => return interop::run(options),
         ["map"] => map::write()?,
         ["tidy"] => tidy::run()?,
         ["test"] => return test::run(),

@@ -15,6 +15,8 @@ use crate::{codegen, tidy, workspace};
 pub(crate) mod python;
 mod tally;
 
+pub(crate) use python::{Interop, MATRIX_WORKERS, matrix};
+
 /// Seeds that every run tries; enough to meet every fault a few times within a minute.
 const SEEDS: &str = "0..300";
 

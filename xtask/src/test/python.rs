@@ -63,29 +63,33 @@ pub(super) fn bindings(outcomes: &mut Outcomes) -> Result<Tally> {
     }
 }
 
-/// Runs the tests of `interop/` against the published package.
+/// Runs the tests of `interop/` against the published packages.
 pub(super) fn interop(outcomes: &mut Outcomes) -> Result<Tally> {
-    heading("interoperability with the published package");
-    let source = workspace::root().join("interop");
-    if !source.exists() {
-        println!("absent: interop/");
-        return Ok(Tally::default());
-    }
-    if let Err(error) = install_earlier() {
-        // The tests that need it fail, and say which it is.
-        println!("{error:#}");
-    }
-    match environment("venv-upstream", &["pytest", UPSTREAM], Some(&source)) {
-        Ok(python) => tally::run(&mut pytest(&python, &source), outcomes),
+    heading("interoperability with the published packages");
+    let interop = match Interop::install() {
+        Ok(interop) => interop,
         Err(error) => {
             println!("{error:#}");
-            Ok(Tally::of(false))
+            return Ok(Tally::of(false));
         }
-    }
+    };
+    let mut tests = interop.pytest(&workspace::root().join("interop"));
+    let mut tally = tally::run(tests.arg("--ignore").arg(matrix()), outcomes)?;
+    // Without an option of its own: one cell of every row.
+    tally += tally::run(interop.pytest(&matrix()).args(MATRIX_WORKERS), outcomes)?;
+    Ok(tally)
 }
 
+/// The tests of the interoperability matrix.
+pub(crate) fn matrix() -> PathBuf {
+    workspace::root().join("interop/tests/matrix")
+}
+
+/// For pytest: two cells at once, because they wait more than they work.
+pub(crate) const MATRIX_WORKERS: [&str; 4] = ["-n", "2", "--dist", "worksteal"];
+
 /// The environments of [`EARLIER`], all at once: pip spends most of its time waiting.
-pub(crate) fn install_earlier() -> Result<()> {
+fn install_earlier() -> Result<()> {
     std::thread::scope(|scope| {
         let installing = EARLIER
             .map(|release| scope.spawn(move || environment(release.environment, &[release.package], None)));
@@ -99,6 +103,34 @@ pub(crate) fn install_earlier() -> Result<()> {
             .into_iter()
             .collect()
     })
+}
+
+/// The environment of the interoperability tests.
+pub(crate) struct Interop {
+    python: PathBuf,
+}
+
+impl Interop {
+    /// Installs the published packages.
+    pub(crate) fn install() -> Result<Self> {
+        if let Err(error) = install_earlier() {
+            // The tests that need it fail, and say which it is.
+            println!("{error:#}");
+        }
+        let requirements = workspace::root().join("interop");
+        let python = environment("venv-upstream", &["pytest", UPSTREAM], Some(&requirements))?;
+        Ok(Self { python })
+    }
+
+    /// pytest, about to run the tests of this folder.
+    pub(crate) fn pytest(&self, tests: &Path) -> Command {
+        pytest(&self.python, tests)
+    }
+
+    /// The interpreter that runs the tests.
+    pub(crate) fn python(&self) -> &Path {
+        &self.python
+    }
 }
 
 /// The profile of the other tests, so that cargo finds everything built already; the build front end comes from the
