@@ -139,6 +139,10 @@ async def call_all(channel: slim.Channel) -> None:
     options = {"timeout": TIMEOUT, "metadata": METADATA}
     placed = orders.Place(order("plums", 100), **options)
     say({"group": {name_of(context): kept.note async for context, kept in placed}})
+    failures = []
+    async for _ in orders.Place(orders_pb2.Order(), failures=failures, **options):
+        raise AssertionError("an order without lines was kept")
+    say({"group failures": [[failure.code.value, failure.message] for failure in failures]})
     priced = orders.Price([order("plums", 50)], **options)
     say({"group stream": {name_of(context): one.sum.cents async for context, one in priced}})
 

@@ -101,5 +101,9 @@ def test_a_generated_group_client_calls_servers_of_every_kind(shops, caller):
     for number, kind in enumerate(COMMANDS):
         names[f"{shops.prefix}/server-{number}"] = f"server-{number}"
         shops.serve(kind, f"server-{number}")
-    prices = {name: 100 for name in names}
-    assert shops.call(caller, *names.values()) == [{"group": names}, {"group stream": prices}]
+    assert shops.call(caller, *names.values()) == [
+        {"group": names},
+        # One failure of each server; none ends the call for the others.
+        {"group failures": [[3, "an order without lines"]] * len(names)},
+        {"group stream": {name: 100 for name in names}},
+    ]

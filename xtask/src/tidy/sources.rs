@@ -130,7 +130,12 @@ pub(super) fn check_manifest(package: &Package, files: &[SourceFile]) -> Vec<Fin
 /// Output of `cargo xtask codegen` and of `slim rpc generate`: checked by `codegen --check` and the generator's tests, and
 /// by nothing else.
 pub(super) fn is_generated(path: &str) -> bool {
-    path.starts_with("core/proto/src/gen/") || path.starts_with("shell/rpcgen/tests/golden/")
+    const FOLDERS: [&str; 3] = [
+        "core/proto/src/gen/",
+        "shell/rpcgen/tests/golden/",
+        "shell/rpcgen/examples/greeter/stubs/",
+    ];
+    FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
 /// A file opens with `//!`; a module written inside a file does too, or has a comment above it.

@@ -163,6 +163,14 @@ async fn call_all(app: &App, servers: Vec<FullName>) -> Result<(), Failure> {
     }
     println!("{}", json!({"group": answers}));
 
+    let mut responses = orders.place(&Order::default(), options()).await?;
+    let mut failures = Vec::new();
+    while let Some(response) = responses.next().await {
+        let status = response?.result.err().ok_or("an order without lines was kept")?;
+        failures.push(json!([status.code.number(), status.message]));
+    }
+    println!("{}", json!({"group failures": failures}));
+
     let (requests, mut totals) = orders.price(options()).await?;
     requests.send(&order("plums", 50)).await?;
     requests.finish();

@@ -500,12 +500,21 @@ def _response(message: Any, kind: type[_M]) -> _M:
 def _group_response(
     message: Any, kind: type[_M], failures: list[slim_bindings.RpcError] | None
 ) -> list[tuple[slim_bindings.RpcMessageContext, _M]]:
-    if message.is_error():
-        if failures is None or not isinstance(message.error, slim_bindings.RpcError.MulticastRpc):
+    try:
+        if message.is_error():
             raise message.error
-        failures.append(message.error)
+        context = message.item.context
+        try:
+            return [(context, _decoded(message.item.message, kind))]
+        except slim_bindings.RpcError.Rpc as error:
+            raise slim_bindings.RpcError.MulticastRpc(
+                origin=context.source, code=error.code, message=error.message, details=None
+            ) from error
+    except slim_bindings.RpcError.MulticastRpc as error:
+        if failures is None:
+            raise
+        failures.append(error)
         return []
-    return [(message.item.context, _decoded(message.item.message, kind))]
 
 
 async def _unary_unary(
