@@ -10,6 +10,7 @@ from rpc_service import SERVICE, served
 from slim_bindings import (
     Channel,
     Context,
+    Invitation,
     PyName,
     RequestStream,
     ResponseSink,
@@ -190,6 +191,34 @@ def test_a_server_serves_a_further_name_and_takes_all_sessions(endpoint: str) ->
         await server.shutdown_async()
         await serving
         await server.shutdown_async()
+
+    run(scenario())
+
+
+def test_a_server_takes_calls_of_whom_its_application_accepts(endpoint: str) -> None:
+    asked: list[str] = []
+
+    async def accept(invitation: Invitation) -> bool:
+        asked.append(invitation.subject)
+        return invitation.subject.startswith("org/tests/friend_")
+
+    async def echo(request: bytes, context: Context) -> bytes:
+        return request
+
+    async def scenario() -> None:
+        friend, stranger = await application(endpoint, "friend"), await application(endpoint, "stranger")
+        app = await application(endpoint, "server", accept=accept)
+        server = Server(app, app.local_name)
+        server.register_unary_unary(SERVICE, "Echo", echo)
+        serving = asyncio.create_task(server.serve_async())
+        name, soon = PyName("org", "tests", "server"), datetime.timedelta(seconds=2)
+        with pytest.raises(RpcError.Rpc, match="DEADLINE_EXCEEDED"):
+            await Channel(stranger, name).call_unary_async(SERVICE, "Echo", b"x", soon)
+        async with Channel(friend, name) as channel:
+            assert await channel.call_unary_async(SERVICE, "Echo", b"x") == b"x"
+        assert {subject.split("_")[0] for subject in asked} == {"org/tests/stranger", "org/tests/friend"}
+        await server.shutdown_async()
+        await serving
 
     run(scenario())
 

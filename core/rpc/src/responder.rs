@@ -267,6 +267,16 @@ impl Responder {
         });
     }
 
+    /// Somebody is silent. One to one nobody is left whom the session is for: it is to be left, and its calls stop
+    /// (wire-session §7.5). In a group the caller may come back, and its calls go on until their deadlines. True if the
+    /// session is to be left.
+    pub fn handle_caller_offline(&mut self, session: SessionKey, caller: &FullName, is_group: bool) -> bool {
+        if !is_group {
+            self.handle_caller_gone(session, caller);
+        }
+        !is_group
+    }
+
     /// Messages of somebody are lost for good. A call that may lack a request cannot be served, and its caller, who is
     /// there, is told.
     pub fn handle_lost(&mut self, session: SessionKey, caller: &FullName) {

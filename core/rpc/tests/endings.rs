@@ -233,3 +233,20 @@ fn a_call_without_time_is_over_before_it_says_anything() {
     assert_eq!(failure(&world.responses()).code, Code::DeadlineExceeded);
     assert_eq!((world.caller.queued(), world.caller.len()), (0, 0));
 }
+
+#[test]
+fn a_session_one_to_one_is_left_when_its_caller_is_silent_and_a_group_is_not() {
+    for is_group in [false, true] {
+        let mut world = World::new(&["org/ns/server"], is_group);
+        world.begin(request("Chat"), Shape::Stream, Some("x"));
+        let served = started(&world.requests());
+        let leave = world.server().handle_caller_offline(7, &name(CLIENT), is_group);
+        assert_eq!(leave, !is_group);
+        let stopped = ServerEvent::Stopped {
+            call: served.id,
+            reason: StopReason::CallerGone,
+        };
+        assert_eq!(world.server().poll_event(), (!is_group).then_some(stopped));
+        assert_eq!(world.server().len(), usize::from(is_group));
+    }
+}

@@ -225,7 +225,23 @@ impl ServerTask {
                 member,
                 change: MembershipChange::Left,
             }) => self.responder.handle_caller_gone(key, &member),
-            Ok(Item::Membership { .. }) => {}
+            Ok(Item::Membership {
+                member,
+                change: MembershipChange::Offline,
+            }) => {
+                if self
+                    .responder
+                    .handle_caller_offline(key, &member, served.is_group)
+                {
+                    // Its end comes as the last item; a caller who is back opens another.
+                    let session = served.session.clone();
+                    self.app.spawn(async move { drop(session.close().await) });
+                }
+            }
+            Ok(Item::Membership {
+                change: MembershipChange::Joined | MembershipChange::Online,
+                ..
+            }) => {}
             Ok(Item::Lost { sender, .. }) => self.responder.handle_lost(key, &sender),
             Err(_) => {
                 self.sessions.remove(&key);
