@@ -29,9 +29,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
     for number in 1..=wanted.times {
         let file = folder.join(format!("run-{number}.json"));
         let mut pytest = interop.pytest(&matrix());
+        let called = format!("cargo xtask interop --all --times {}", wanted.times);
         pytest
             .args(MATRIX_WORKERS)
-            .args(["--every-cell", "--outcomes"])
+            .args(["--every-cell", "--called", &called, "--outcomes"])
             .arg(&file);
         for row in &wanted.rows {
             pytest.args(["--row", row]);

@@ -21,13 +21,14 @@ def pytest_addoption(parser):
     group = parser.getgroup("matrix")
     group.addoption("--every-cell", action="store_true", help="run all cells, not one of every row")
     group.addoption("--row", action="append", help="run the cells whose row has this text in it")
+    group.addoption("--called", default="pytest interop/tests/matrix --every-cell", help="the command, for the page")
     group.addoption("--outcomes", type=Path, help="write what became of the cells to this file")
 
 
 def pytest_configure(config):
     # Workers of a parallel run report to the process that started them, which alone writes.
     if config.getoption("outcomes", None) and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Outcomes(config.getoption("outcomes")), "outcomes")
+        config.pluginmanager.register(Outcomes(config.getoption("outcomes"), config.getoption("called")), "outcomes")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -57,8 +58,8 @@ def versions() -> set[str]:
 class Outcomes:
     """What became of each cell of one run."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, called: str) -> None:
+        self.path, self.called = path, called
         self.started = datetime.datetime.now(datetime.timezone.utc)
         self.clock = time.monotonic()
         self.cells: dict[str, dict] = {}
@@ -78,6 +79,7 @@ class Outcomes:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         run = {
+            "called": self.called,
             "started": self.started.strftime("%Y-%m-%d %H:%M UTC"),
             "seconds": round(time.monotonic() - self.clock),
             "packages": sorted(versions()),

@@ -36,7 +36,7 @@ def merge(runs: list[dict]) -> dict:
                 "error": errors[0] if errors else None,
             }
     return {
-        "command": "cargo xtask interop --all" + (f" --times {len(runs)}" if len(runs) > 1 else ""),
+        "command": runs[-1]["called"],
         "runs": [{"started": run["started"], "seconds": run["seconds"]} for run in runs],
         "packages": runs[-1]["packages"],
         "cells": cells,

@@ -39,9 +39,12 @@ const KIND_FIELD: u32 = 2;
 async fn main() -> Result<(), Failure> {
     let settings = Settings::parse(std::env::args().skip(1))?;
     let listener = Listener::bind(&settings.listen, ConnectionLimits::default()).await?;
+    let address = listener
+        .local_address()
+        .ok_or("--listen takes an address and a port")?;
     println!(
         "{}",
-        json!({"event": "listening", "address": listener.local_address().to_string()})
+        json!({"event": "listening", "address": address.to_string()})
     );
     let loss = Arc::new(Loss {
         percent: AtomicU64::new(settings.percent),
