@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-use crate::test::{Interop, MATRIX_WORKERS, matrix};
+use crate::test::{Interop, WORKERS, matrix};
 use crate::workspace;
 
 /// The command line.
@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
         let mut pytest = interop.pytest(&matrix());
         let called = format!("cargo xtask interop --all --times {}", wanted.times);
         pytest
-            .args(MATRIX_WORKERS)
+            .args(WORKERS)
             .args(["--every-cell", "--called", &called, "--outcomes"])
             .arg(&file);
         for row in &wanted.rows {

@@ -15,7 +15,7 @@ use crate::{codegen, tidy, workspace};
 pub(crate) mod python;
 mod tally;
 
-pub(crate) use python::{Interop, MATRIX_WORKERS, matrix};
+pub(crate) use python::{Interop, WORKERS, matrix};
 
 /// Seeds that every run tries; enough to meet every fault a few times within a minute.
 const SEEDS: &str = "0..300";

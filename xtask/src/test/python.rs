@@ -55,7 +55,7 @@ pub(super) fn bindings(outcomes: &mut Outcomes) -> Result<Tally> {
         return Ok(Tally::default());
     }
     match install_bindings(&source) {
-        Ok(python) => tally::run(&mut pytest(&python, &source.join("tests")), outcomes),
+        Ok(python) => tally::run(pytest(&python, &source.join("tests")).args(WORKERS), outcomes),
         Err(error) => {
             println!("{error:#}");
             Ok(Tally::of(false))
@@ -74,9 +74,9 @@ pub(super) fn interop(outcomes: &mut Outcomes) -> Result<Tally> {
         }
     };
     let mut tests = interop.pytest(&workspace::root().join("interop"));
-    let mut tally = tally::run(tests.arg("--ignore").arg(matrix()), outcomes)?;
+    let mut tally = tally::run(tests.arg("--ignore").arg(matrix()).args(WORKERS), outcomes)?;
     // Without an option of its own: one cell of every row.
-    tally += tally::run(interop.pytest(&matrix()).args(MATRIX_WORKERS), outcomes)?;
+    tally += tally::run(interop.pytest(&matrix()).args(WORKERS), outcomes)?;
     Ok(tally)
 }
 
@@ -85,8 +85,8 @@ pub(crate) fn matrix() -> PathBuf {
     workspace::root().join("interop/tests/matrix")
 }
 
-/// For pytest: two cells at once, because they wait more than they work.
-pub(crate) const MATRIX_WORKERS: [&str; 4] = ["-n", "2", "--dist", "worksteal"];
+/// For pytest: three tests at once on two cores, because they wait more than they work. Each worker has its own nodes.
+pub(crate) const WORKERS: [&str; 4] = ["-n", "3", "--dist", "worksteal"];
 
 /// The environments of [`EARLIER`], all at once: pip spends most of its time waiting.
 fn install_earlier() -> Result<()> {
