@@ -16,6 +16,7 @@ from slim_bindings import (
     PySessionInfo,
     Slim,
     SLIMSessionClosedError,
+    SLIMTimeoutError,
 )
 
 
@@ -57,7 +58,11 @@ async def listen(app: Slim, session: PySessionInfo, moderator: PyName) -> None:
             print(f"says: {answer}", flush=True)
             # Resolves when every member acknowledged; then only the moderator is told.
             await app.publish(context, answer.encode(), context.destination_name)
-            await app.publish_to(context, b"everybody heard me")
+            try:
+                await app.publish_to(context, b"everybody heard me")
+            except SLIMTimeoutError as error:
+                # It may have left meanwhile.
+                print(f"{error}", flush=True)
 
 
 async def run(arguments: argparse.Namespace) -> None:

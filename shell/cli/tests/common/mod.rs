@@ -127,7 +127,7 @@ impl Node {
 
     /// The address that the system chose; needs the debug level.
     pub fn address(&mut self) -> SocketAddr {
-        let line = self.wait_for("listening address=");
+        let line = self.wait_for("listening endpoint=");
         let (_, address) = line.rsplit_once('=').expect("a field");
         address.parse().expect("an address")
     }
