@@ -4,9 +4,12 @@ through a node of 3.3.8.
 That they run with our package through our node is tested in bindings/python/tests/test_tutorial.py.
 """
 
+import fcntl
 import socket
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from peers import DEADLINE, NODE, OUR_PACKAGE, OUR_PYTHON, ROOT, UPSTREAM, V041, Peer, Process, require_earlier, wait_for_port
@@ -18,17 +21,24 @@ PORT = 46357
 
 @pytest.fixture(autouse=True)
 def port_of_the_tutorial():
-    """Another run of these tests on the same machine may have it for a moment."""
+    """Tests that run beside this one want it as well."""
     end = time.monotonic() + 3 * DEADLINE
-    while True:
+    with (Path(tempfile.gettempdir()) / f"port-{PORT}-of-the-tutorial").open("w") as turn:
+        while not is_mine(turn):
+            assert time.monotonic() < end, f"port {PORT}, the tutorial's own, is in use"
+            time.sleep(0.1)
+        yield
+
+
+def is_mine(turn) -> bool:
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("0.0.0.0", PORT))
-                return
-            except OSError:
-                assert time.monotonic() < end, f"port {PORT}, the tutorial's own, is in use"
-        time.sleep(0.1)
+            probe.bind(("0.0.0.0", PORT))
+    except OSError:
+        return False
+    return True
 
 
 def script(world, kind: str, name: str) -> Process:

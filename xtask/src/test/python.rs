@@ -55,10 +55,7 @@ pub(super) fn bindings(outcomes: &mut Outcomes) -> Result<Tally> {
         return Ok(Tally::default());
     }
     match install_bindings(&source) {
-        Ok(python) => tally::run(
-            pytest(&python, &source.join("tests")).args(BINDINGS_WORKERS),
-            outcomes,
-        ),
+        Ok(python) => tally::run(&mut pytest(&python, &source.join("tests")), outcomes),
         Err(error) => {
             println!("{error:#}");
             Ok(Tally::of(false))
@@ -90,9 +87,6 @@ pub(crate) fn matrix() -> PathBuf {
 
 /// For pytest: several tests at once on two cores, because they wait more than they work. Each worker has its own nodes.
 pub(crate) const WORKERS: [&str; 4] = ["-n", "4", "--dist", "worksteal"];
-
-/// Tests of our package ask that things happen within a second, so fewer at once.
-const BINDINGS_WORKERS: [&str; 4] = ["-n", "2", "--dist", "worksteal"];
 
 /// The environments of [`EARLIER`], all at once: pip spends most of its time waiting.
 fn install_earlier() -> Result<()> {
