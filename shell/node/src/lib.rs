@@ -3,6 +3,7 @@
 //! [`process::run`] is the node as a process; [`Node`] is the node inside somebody else's runtime. Which frame goes
 //! where is decided by `slim-router`; here are only the tasks around it.
 
+mod accepting;
 mod access;
 pub mod config_file;
 mod counters;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use crate::link_driver::{AcceptPolicy, accept};
+use crate::accepting::{AcceptPolicy, accept};
 use crate::service::Shared;
 
 /// How a listener treats a connection. Replaced as a whole; a connection keeps what it was accepted with.
